@@ -1,0 +1,85 @@
+"""The experiment: the whole file as one frozen value, and its hash.
+
+Owns the order of the sections and the rules that hold between them. What a section may say belongs to
+the module that obeys it.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+
+from flows.promote import PromotionSpec
+from flows.schedule import ScheduleSpec
+from models.build import ModelSpec, head_of
+from models.evaluation import EvaluationSpec
+from models.training import TrainingSpec
+from pipeline.dataset import hash_of
+from pipeline.declare import Declaration, read_declaration, read_toml
+from pipeline.plan import DataSpec
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+"""A name that is also a registered model's, a folder's and part of an address."""
+
+
+class ExperimentSpec(Declaration):
+    """The ``[experiment]`` section."""
+
+    name: Name
+    seed: int = Field(0, ge=0, lt=2**63)
+    question: str = ""
+
+
+class Experiment(DataSpec):
+    """A whole experiment file. ``folder`` is where it lies; it is no key of the file."""
+
+    experiment: ExperimentSpec
+    model: ModelSpec = ModelSpec()
+    training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    promotion: PromotionSpec = PromotionSpec()
+    schedule: ScheduleSpec | None = None
+
+    @model_validator(mode="after")
+    def _head_fits_the_classes(self) -> "Experiment":
+        head = head_of(self.model)
+        if not head.n_classes(len(self.classes)):
+            msg = f"model.head = {self.model.head!r} needs {head.needs}, and the samples hold: "
+            raise ValueError(msg + ", ".join(self.classes))
+        return self
+
+    @property
+    def name(self) -> str:
+        """The name of the experiment, of its runs and of its registered model."""
+        return self.experiment.name
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the resolved experiment, defaults filled in."""
+        return hash_of(self.model_dump(mode="json"))
+
+
+class ExperimentFile(Declaration):
+    """An experiment and where it was read from; relative file names are relative to ``path``'s folder."""
+
+    path: Annotated[Path, BeforeValidator(lambda p: Path(p).absolute())]
+    text: str
+    content: Experiment
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative file names are relative to."""
+        return self.path.parent
+
+
+def load_experiment(path: Path | str) -> ExperimentFile:
+    """Read an experiment file.
+
+    Raises:
+        DeclarationError: every problem of the file at once, each with its path in the file, what was
+            received, what is allowed, and the nearest spelling.
+    """
+    path = Path(path)
+    content = read_declaration(read_toml(path), Experiment, str(path))
+    return ExperimentFile(path=path, text=path.read_text(encoding="utf-8"), content=content)
+

@@ -1,0 +1,38 @@
+"""The home: the folder where Winnow keeps what it makes.
+
+    <WINNOW_HOME>/datasets/<key>/     prepared datasets
+                  runs/<name>-<id>/   bundle, report and figures of one training
+                  bundles/<digest>/   bundles fetched from the registry
+                  mlflow.db artifacts/  MLflow, where no tracking server is named
+                  prefect/            Prefect's own data, where no server is named
+
+Owns these names and nothing that happens in them.
+"""
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """Return the home: ``WINNOW_HOME``, or ``winnow-home`` in the current folder."""
+    return Path(os.environ.get("WINNOW_HOME", "winnow-home")).absolute()
+
+
+def datasets() -> Path:
+    """Return the folder of prepared datasets."""
+    return home() / "datasets"
+
+
+def runs() -> Path:
+    """Return the folder of training runs."""
+    return home() / "runs"
+
+
+def bundles() -> Path:
+    """Return the folder of bundles that came from the registry."""
+    return home() / "bundles"
+
+
+def prefect_home() -> Path:
+    """Return Prefect's folder."""
+    return home() / "prefect"

@@ -1,0 +1,259 @@
+"""Tracking: runs, models, versions and aliases; the only importer of MLflow.
+
+Owns what is recorded and under which name. Whether a version *should* be champion is ``promote``'s
+decision. Where ``MLFLOW_TRACKING_URI`` names no server, everything is kept on SQLite in the home.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import platform
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+# Read when MLflow is imported: no usage statistics leave the machine.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types.schema import Array, ColSpec, DataType, Schema
+
+from flows.home import bundles, home
+from models.bundle import Bundle, load_bundle
+from pipeline.errors import RegistryError, nearest_spelling
+
+log = logging.getLogger(__name__)
+
+CHAMPION = "champion"
+DIGEST_TAG = "winnow.bundle"
+PREVIOUS_CHAMPION_TAG = "winnow.previous_champion"
+
+SCORING_REQUIREMENTS = ("awkward", "formulate", "numexpr", "numpy", "onnxruntime", "pandas", "pyarrow", "pydantic", "uproot")
+"""What scoring imports, besides Winnow itself."""
+
+_SIGNATURE_TYPES = {"integer": DataType.long, "boolean": DataType.boolean, "string": DataType.string}
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """A version of a model, resolved once: an alias may move while a batch is being scored, a version cannot."""
+
+    name: str
+    version: str
+    bundle: Bundle
+
+
+def tracking_address() -> str:
+    """Return the address of the tracking server or database."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+
+
+def connect() -> MlflowClient:
+    """Return a client of the tracking server; the local database is made where there is none yet."""
+    address = tracking_address()
+    if address.startswith("sqlite:///"):
+        Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    mlflow.set_tracking_uri(address)
+    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", address))
+    return MlflowClient()
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run that is being recorded."""
+
+    run_id: str
+    client: MlflowClient
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record numbers of one step; what is not finite is left out."""
+        mlflow.log_metrics({k: v for k, v in metrics.items() if v is not None and abs(v) < float("inf")}, step=step)
+
+    def log_parameters(self, document: Mapping[str, Any]) -> None:
+        """Record a nested document as parameters with dotted names."""
+        mlflow.log_params({key: str(value)[:6000] for key, value in _flattened(document)})
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        """Record tags."""
+        mlflow.set_tags(dict(tags))
+
+    def log_dataset(self, name: str, content: str, files: Sequence[str]) -> None:
+        """Record which data went in."""
+        source = CodeDatasetSource({"files": list(files)})
+        mlflow.log_input(MetaDataset(source, name=name, digest=content[:32]), context="training")
+
+    def log_files(self, files: Sequence[Path], folder: str | None = None) -> None:
+        """Record files as artifacts."""
+        for path in files:
+            mlflow.log_artifact(str(path), folder)
+
+    def log_text(self, text: str, name: str) -> None:
+        """Record a text as an artifact."""
+        mlflow.log_text(text, name)
+
+    def log_table(self, columns: Mapping[str, Sequence[Any]], name: str) -> None:
+        """Record a table as an artifact (JSON, shown as a table by MLflow)."""
+        mlflow.log_table({key: list(values) for key, values in columns.items()}, name)
+
+    def register(self, bundle: Bundle, model: str) -> str:
+        """Register a bundle as the next version of a model and return the version."""
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            # Data and a module that knows how to load it: nothing is pickled.
+            loader_module="models.bundle",
+            data_path=str(bundle.folder),
+            signature=signature_of(bundle),
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in SCORING_REQUIREMENTS],
+            registered_model_name=model,
+        )
+        version = str(info.registered_model_version)
+        self.client.set_model_version_tag(model, version, DIGEST_TAG, bundle.digest)
+        log.info("registered %s version %s", model, version)
+        return version
+
+
+@contextlib.contextmanager
+def tracked_run(experiment: str) -> Iterator[TrackedRun]:
+    """Record a run under an experiment; an exception marks it as failed and is recorded with it."""
+    client = connect()
+    _ensure_experiment(client, experiment)
+    mlflow.set_experiment(experiment)
+    with mlflow.start_run() as run:
+        try:
+            yield TrackedRun(run.info.run_id, client)
+        except Exception as error:
+            mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:4000])
+            raise
+
+
+def _ensure_experiment(client: MlflowClient, name: str) -> None:
+    if client.get_experiment_by_name(name) is None:
+        local = tracking_address().startswith("sqlite:///")
+        location = (home() / "artifacts").as_uri() if local else None
+        # Another process may be faster; then the experiment is there, which is all that is wanted.
+        with contextlib.suppress(MlflowException):
+            client.create_experiment(name, artifact_location=location)
+
+
+def _flattened(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in document.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flattened(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            for i, item in enumerate(value):
+                yield from _flattened(item, f"{prefix}{key}.{item.get('name', i)}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def signature_of(bundle: Bundle) -> ModelSignature:
+    """Return the raw columns that a bundle needs and the score that it gives, as MLflow's signature."""
+    columns: list[ColSpec] = []
+    for name, kind in bundle.manifest.columns.items():
+        is_list = kind in ("jagged", "fixed")
+        columns.append(ColSpec(Array(DataType.double) if is_list else _SIGNATURE_TYPES.get(kind, DataType.double), name))
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.float, "score")]))
+
+
+def resolve(reference: str) -> ModelReference:
+    """Return the version that ``NAME``, ``NAME@ALIAS``, ``NAME/VERSION`` or a bundle folder means.
+
+    Raises:
+        RegistryError: there is no such model, alias or version; the message lists what there is.
+        BundleError: the bundle is incomplete or altered.
+    """
+    if Path(reference).is_dir():
+        bundle = load_bundle(reference)
+        return ModelReference(bundle.manifest.name, f"bundle {bundle.digest[:12]}", bundle)
+    client = connect()
+    name, version = _parse(client, reference)
+    return ModelReference(name, version, fetch(client, name, version))
+
+
+def champion_version(client: MlflowClient, name: str) -> str | None:
+    """Return the version that is champion, or ``None``."""
+    try:
+        return str(client.get_model_version_by_alias(name, CHAMPION).version)
+    except MlflowException:
+        return None
+
+
+def _parse(client: MlflowClient, reference: str) -> tuple[str, str]:
+    name, slash, version = reference.partition("/")
+    name, at, alias = name.partition("@")
+    try:
+        if slash:
+            return name, str(client.get_model_version(name, version).version)
+        return name, str(client.get_model_version_by_alias(name, alias if at else CHAMPION).version)
+    except MlflowException as error:
+        raise RegistryError(_what_there_is(client, reference, name)) from error
+
+
+def _what_there_is(client: MlflowClient, reference: str, name: str) -> str:
+    models = {model.name: model for model in client.search_registered_models()}
+    if name not in models:
+        known = ", ".join(sorted(models)) or "none"
+        return f"no model {name!r} in the registry{nearest_spelling(name, models)}, and no such folder; models: {known}"
+    versions = sorted((int(v.version) for v in client.search_model_versions(f"name = '{name}'")), reverse=True)
+    aliases = ", ".join(f"@{a} = {v}" for a, v in client.get_registered_model(name).aliases.items()) or "none"
+    return f"model {name!r} has no {reference!r}; versions: {versions}; aliases: {aliases}"
+
+
+def fetch(client: MlflowClient, name: str, version: str) -> Bundle:
+    """Return the bundle of a version; each is downloaded once and kept in the home under its digest."""
+    digest = client.get_model_version(name, version).tags.get(DIGEST_TAG)
+    if digest is None:
+        raise RegistryError(f"{name}/{version} was not registered by Winnow: it has no tag {DIGEST_TAG!r}")
+    kept = bundles() / digest
+    if kept.is_dir():
+        return load_bundle(kept)
+    temporary = bundles() / f".{digest}.{uuid.uuid4().hex}.tmp"
+    temporary.mkdir(parents=True)
+    try:
+        local = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=str(temporary)))
+        [found] = local.glob("data/*/bundle.json")
+        bundle = load_bundle(found.parent)
+        if bundle.digest != digest:
+            raise RegistryError(f"{name}/{version}: the bundle in the registry is not the one that was registered")
+        # Another process may have been faster with the same bundle.
+        with contextlib.suppress(OSError):
+            found.parent.replace(kept)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return load_bundle(kept)
+
+
+@contextlib.contextmanager
+def promotion_lock(name: str) -> Iterator[None]:
+    """Let one process at a time decide about the champion of a model: the registry itself cannot compare and swap."""
+    home().mkdir(parents=True, exist_ok=True)
+    with (home() / f".promote-{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def set_champion(client: MlflowClient, name: str, version: str) -> None:
+    """Make a version champion and remember the one before, for a way back."""
+    previous = champion_version(client, name)
+    if previous is not None:
+        client.set_registered_model_tag(name, PREVIOUS_CHAMPION_TAG, previous)
+    client.set_registered_model_alias(name, CHAMPION, version)
+    log.info("%s version %s is champion (before: %s)", name, version, previous or "none")
+
+
+def software() -> dict[str, str]:
+    """Return the versions of what a result depends on."""
+    names = ("keras", "numpy", "onnx", "onnxruntime", "tensorflow", "uproot")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+
+

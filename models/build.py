@@ -1,0 +1,92 @@
+"""Building: from the ``[model]`` section to a Keras network.
+
+Owns the table of architectures and how architecture and head are put together. An architecture is a
+function from the input to the last hidden layer; adding one is that function and one line in the table.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from models.dense import DeepDenseOptions, deep_dense
+from models.heads import HEADS, Head
+from pipeline.declare import Declaration, problems_of
+from pipeline.errors import nearest_spelling
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The hidden part of a network and the options that it understands."""
+
+    options: type[Declaration]
+    hidden: Callable[["keras.KerasTensor", Any], "keras.KerasTensor"]
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "deep-dense": Architecture(DeepDenseOptions, deep_dense),
+}
+
+
+class ModelSpec(Declaration):
+    """The ``[model]`` section."""
+
+    architecture: str = "deep-dense"
+    head: str = "binary"
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_in_the_tables(self) -> Self:
+        problems = [_unknown("architecture", self.architecture, ARCHITECTURES), _unknown("head", self.head, HEADS)]
+        if not problems[0]:
+            problems += self._option_problems()
+        if any(problems):
+            raise ValueError("; ".join(filter(None, problems)))
+        return self
+
+    def _option_problems(self) -> list[str]:
+        kind = ARCHITECTURES[self.architecture].options
+        try:
+            kind.model_validate(self.options)
+        except ValidationError as error:
+            return [f"options.{problem}" for problem in problems_of(error, self.options, kind)]
+        return []
+
+    @property
+    def resolved_options(self) -> Declaration:
+        """The architecture's options with their defaults filled in."""
+        return ARCHITECTURES[self.architecture].options.model_validate(self.options)
+
+
+def _unknown(what: str, name: str, table: Mapping[str, Any]) -> str:
+    if name in table:
+        return ""
+    return f"{what} = {name!r} is not known{nearest_spelling(name, table)}; there are: {', '.join(sorted(table))}"
+
+
+def head_of(spec: ModelSpec) -> Head:
+    """Return the head that the model declares."""
+    return HEADS[spec.head]
+
+
+def build(spec: ModelSpec, n_inputs: int, n_classes: int, seed: int) -> "keras.Model":
+    """Build the network, from ``(n_events, n_inputs)`` to logits ``(n_events, n_outputs)``, with seeded weights."""
+    import keras
+
+    keras.utils.set_random_seed(seed % 2**32)
+    inputs = keras.Input((n_inputs,), name="inputs")
+    hidden = ARCHITECTURES[spec.architecture].hidden(inputs, spec.resolved_options)
+    logits = keras.layers.Dense(head_of(spec).n_outputs(n_classes), name="logits")(hidden)
+    return keras.Model(inputs, logits, name=spec.architecture)
+
+
+def scoring_network(network: "keras.Model", head: Head) -> "keras.Model":
+    """Return the same network with its last activation: from inputs to scores."""
+    import keras
+
+    scores = keras.layers.Activation(head.activation, name="score")(network.outputs[0])
+    return keras.Model(network.inputs, scores, name="scoring")

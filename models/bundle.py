@@ -1,0 +1,191 @@
+"""The bundle: everything needed to score, in one folder of data.
+
+    <folder>/bundle.json      what it is, how its features are made, hashes of the other files
+             model.onnx       features → score, with missing-value policy and normalisation inside
+             model.keras      the network, for retraining; never read here
+             experiment.json  the resolved experiment
+             evaluation.json  how good it is
+
+Owns scoring: batch, HTTP, registry and evaluation all come through ``Bundle.score``. Needs ONNX Runtime
+and no TensorFlow. Nothing in a bundle is code, and its hashes are verified before anything is used.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from pipeline.chunk import Chunk, chunk_of_frame
+from pipeline.dataset import hash_of_file
+from pipeline.declare import Declaration
+from pipeline.errors import BundleError, DataError
+from pipeline.features import Recipe
+from pipeline.normalise import InputTransform
+
+FORMAT = 1
+BLOCK = 1024
+"""Events in one call of the network: small enough for the cache of one core."""
+
+
+class WorkingPoint(Declaration):
+    """A threshold on the score and the signal efficiency that it was chosen for."""
+
+    signal_efficiency: float
+    threshold: float
+
+
+class BundleManifest(Declaration):
+    """The content of ``bundle.json``. ``columns`` are the raw columns that scoring needs, with their kinds."""
+
+    format: int = FORMAT
+    name: str
+    classes: tuple[str, ...]
+    recipe: Recipe
+    columns: dict[str, str]
+    transform: InputTransform
+    working_points: tuple[WorkingPoint, ...] = ()
+    provenance: dict[str, str]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle; make one with ``load_bundle``."""
+
+    folder: Path
+    manifest: BundleManifest
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of ``bundle.json``, which holds the hashes of everything else."""
+        return hash_of_file(self.folder / "bundle.json")
+
+    @cached_property
+    def _session(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        # Several single-threaded calls at once beat one call on several threads: each block stays in its cache.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        model = self.folder / "model.onnx"
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def features(self, chunk: Chunk) -> NDArray[np.float64]:
+        """Return the feature matrix of raw events, shape ``(n_events, n_features)``.
+
+        Raises:
+            MissingColumnError, ColumnTypeError: the events are not those that the model was trained for.
+        """
+        recipe = self.manifest.recipe
+        wanted = recipe.derived_for(recipe.inputs, self.manifest.columns)
+        return recipe.matrix(recipe.derived(chunk, wanted))
+
+    def score(self, chunk: Chunk) -> NDArray[np.float32]:
+        """Return the score of every event, shape ``(n_events,)``, in [0, 1]; 1 is signal."""
+        return self.score_features(self.features(chunk))
+
+    def score_frame(self, frame: pd.DataFrame) -> NDArray[np.float32]:
+        """Return the score of every row of a pandas frame of raw columns, shape ``(n_rows,)``."""
+        return self.score(chunk_of_frame(frame))
+
+    def score_features(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the score of every row of a feature matrix ``(n_events, n_features)``, shape ``(n_events,)``.
+
+        Raises:
+            DataError: a score is not a number; no event is given a made-up one.
+        """
+        scores = np.empty(len(features), dtype=np.float32)
+
+        def fill(start: int) -> None:
+            block = np.ascontiguousarray(features[start : start + BLOCK])
+            scores[start : start + BLOCK] = self._session.run(["score"], {"features": block})[0]
+
+        starts = range(0, len(features), BLOCK)
+        if len(starts) <= 2:
+            for start in starts:
+                fill(start)
+        else:
+            list(_workers().map(fill, starts))
+        broken = np.flatnonzero(~np.isfinite(scores))
+        if broken.size:
+            raise DataError(f"{broken.size} events have a score that is not a number (first: event {broken[0]})")
+        return scores
+
+
+_POOL: list[ThreadPoolExecutor] = []
+
+
+def _workers() -> ThreadPoolExecutor:
+    if not _POOL:
+        _POOL.append(ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="score"))
+    return _POOL[0]
+
+
+def write_bundle(folder: Path, manifest: BundleManifest, files: Mapping[str, Path]) -> Bundle:
+    """Put files into a new bundle folder, hash them, and load the result.
+
+    Args:
+        folder: where; must not exist.
+        manifest: everything but the hashes, which are filled in here.
+        files: name in the bundle → file, which is moved.
+    """
+    temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.tmp"
+    temporary.mkdir(parents=True)
+    try:
+        for name, path in files.items():
+            shutil.move(path, temporary / name)
+        hashes = {name: hash_of_file(temporary / name) for name in files}
+        final = manifest.model_copy(update={"files": hashes})
+        (temporary / "bundle.json").write_text(final.model_dump_json(indent=1))
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return load_bundle(folder)
+
+
+def load_bundle(folder: Path | str) -> Bundle:
+    """Load a bundle and verify the hash of every file in it.
+
+    Raises:
+        BundleError: a file is missing or altered, or the bundle is of another format.
+    """
+    folder = Path(folder)
+    try:
+        manifest = BundleManifest.model_validate_json((folder / "bundle.json").read_text())
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        raise BundleError(f"{folder} is no bundle: {str(error).splitlines()[0]}") from None
+    if manifest.format != FORMAT:
+        raise BundleError(f"{folder} has bundle format {manifest.format}; this version reads {FORMAT}")
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise BundleError(f"{folder} lacks {name}")
+        if hash_of_file(path) != expected:
+            raise BundleError(f"{path} was altered after the bundle was made: its SHA-256 is not the recorded one")
+    return Bundle(folder, manifest)
+
+
+class RegisteredModel:
+    """A bundle as the registry's generic model: frames of raw columns in, scores out."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return one score for each row, in a column ``score``."""
+        return pd.DataFrame({"score": self.bundle.score_frame(frame)}, index=frame.index)
+
+
+def _load_pyfunc(folder: str) -> RegisteredModel:
+    """Load what was registered; the name is the registry's convention for a loader module."""
+    return RegisteredModel(load_bundle(folder))

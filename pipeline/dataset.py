@@ -1,0 +1,227 @@
+"""The prepared dataset: what training reads, on disk, ready to be memory-mapped.
+
+Owns the layout of the folder and its integrity; how events get there is ``prepare``'s work.
+
+    <key>/manifest.json          what went in, what came out, the input transform, the content hash
+          train/features.npy     (n_events, n_features) float64, in the features' own units
+                label.npy        (n_events,) int8, index into the manifest's classes
+                sample.npy       (n_events,) int16, index into the manifest's samples
+                identity.npy     (n_events,) uint64
+                physics_weight.npy, training_weight.npy   (n_events,) float64, float32
+          validation/…  test/…
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.declare import Declaration
+from pipeline.errors import DataError
+from pipeline.normalise import InputTransform
+from pipeline.selection import CutFlow
+from pipeline.splitting import PARTS
+
+STREAMED = {
+    "features": np.float64,
+    "label": np.int8,
+    "sample": np.int16,
+    "identity": np.uint64,
+    "physics_weight": np.float64,
+}
+"""The arrays that are written while events are read; training weights follow when the yields are known."""
+
+WEIGHING_BLOCK = 1_000_000
+
+
+class FileRecord(Declaration):
+    """One file that went in."""
+
+    sample: str
+    path: str
+    sha256: str
+    n_events: int
+
+
+class EventCounts(Declaration):
+    """Where every event that was read went: ``read = kept + cut + left_out``, ``kept = train + validation + test``."""
+
+    read: int
+    kept: int
+    cut: int
+    left_out: int
+    train: int
+    validation: int
+    test: int
+
+
+class Manifest(Declaration):
+    """Everything about a prepared dataset but the events themselves."""
+
+    format: int
+    key: str
+    content: str
+    classes: tuple[str, ...]
+    samples: tuple[str, ...]
+    columns: dict[str, str]
+    files: tuple[FileRecord, ...]
+    events: EventCounts
+    cut_flow: dict[str, Any]
+    yields: dict[str, dict[str, float]]
+    training_factors: tuple[float, ...]
+    n_missing: dict[str, int]
+    transform: InputTransform
+
+
+@dataclass(frozen=True, eq=False)
+class EventArrays:
+    """The events of one part, memory-mapped: first axis ``n_events`` everywhere."""
+
+    features: NDArray[np.float64]
+    label: NDArray[np.int8]
+    sample: NDArray[np.int16]
+    identity: NDArray[np.uint64]
+    physics_weight: NDArray[np.float64]
+    training_weight: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A prepared dataset on disk."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open a folder that ``prepare`` has written.
+
+        Raises:
+            DataError: there is no dataset, or it was written by another version.
+
+        """
+        try:
+            return cls(folder, Manifest.model_validate_json((folder / "manifest.json").read_text()))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{folder} holds no prepared dataset: {error}") from None
+
+    def part(self, name: str) -> EventArrays:
+        """Return the events of ``train``, ``validation`` or ``test``; nothing is loaded before it is used."""
+        assert name in PARTS, name
+        folder = self.folder / name
+        names = [*STREAMED, "training_weight"]
+        # A memory map of no bytes cannot be made; an empty part is simply loaded.
+        mode: Any = "r" if getattr(self.manifest.events, name) else None
+        return EventArrays(**{a: np.load(folder / f"{a}.npy", mmap_mode=mode) for a in names})
+
+
+class ArrayStream:
+    """Append blocks of rows to a ``.npy`` file of a length that is not known beforehand; hashes as it writes."""
+
+    def __init__(self, path: Path, dtype: type[np.generic], row_shape: tuple[int, ...] = ()) -> None:
+        self._dtype, self._row_shape, self._n = np.dtype(dtype), row_shape, 0
+        self._digest = hashlib.sha256(f"{self._dtype.str}{row_shape}".encode())
+        self._file: IO[bytes] = path.open("w+b")
+        self._write_header()
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Write more rows, shape ``(n, *row_shape)``."""
+        block = np.ascontiguousarray(rows, dtype=self._dtype)
+        self._file.write(block)
+        self._digest.update(block)
+        self._n += len(block)
+
+    def close(self) -> str:
+        """Finish the file and return the SHA-256 of its content."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+        return self._digest.hexdigest()
+
+    def _write_header(self) -> None:
+        # NumPy pads its headers so that the first axis can grow in place: the length stays the same.
+        header = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._n, *self._row_shape)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+class PartStream:
+    """The streams of one part of a dataset."""
+
+    def __init__(self, folder: Path, n_features: int) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self._streams = {
+            name: ArrayStream(folder / f"{name}.npy", dtype, (n_features,) if name == "features" else ())
+            for name, dtype in STREAMED.items()
+        }
+
+    def append(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Write more events; ``arrays`` has one entry for each streamed array."""
+        for name, stream in self._streams.items():
+            stream.append(arrays[name])
+
+    def class_counts(self, n_classes: int) -> NDArray[np.int64]:
+        """Return the number of events of each class, shape ``(n_classes,)``, once the files are closed."""
+        return np.bincount(np.load(self.folder / "label.npy"), minlength=n_classes)
+
+    def close(self) -> str:
+        """Finish the files and return the hash of their content."""
+        return hashlib.sha256("".join(s.close() for s in self._streams.values()).encode()).hexdigest()
+
+
+def weigh_part(folder: Path, physics_scale: NDArray[np.float64], factors: NDArray[np.float64]) -> None:
+    """Write the training weights of one part and scale its physics weights, block by block.
+
+    Args:
+        folder: the part's folder, with its streamed arrays closed.
+        physics_scale: shape ``(n_samples, n_classes)``; from this part's yield to the whole sample's.
+        factors: shape ``(n_classes,)``; from the unscaled physics weight to the training weight.
+
+    """
+    if not len(np.load(folder / "label.npy")):
+        ArrayStream(folder / "training_weight.npy", np.float32).close()
+        return
+    label, sample = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("label", "sample"))
+    physics = np.load(folder / "physics_weight.npy", mmap_mode="r+")
+    training = ArrayStream(folder / "training_weight.npy", np.float32)
+    for start in range(0, len(label), WEIGHING_BLOCK):
+        block = slice(start, start + WEIGHING_BLOCK)
+        training.append(physics[block] * factors[label[block]])
+        physics[block] *= physics_scale[sample[block], label[block]]
+    physics.flush()
+    training.close()
+
+
+def cut_flow_rows(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return the cut-flow as table rows: sample, step, events, weighted, error, efficiency."""
+    flow = CutFlow.from_json(manifest.cut_flow)
+    return [
+        {
+            "sample": group,
+            "step": row.step,
+            "events": row.events,
+            "weighted": row.weighted,
+            "error": row.weighted_error,
+            "efficiency": row.cumulative_efficiency,
+        }
+        for group in flow.groups
+        for row in flow.rows(group)
+    ]
+
+
+def hash_of(value: Any) -> str:
+    """Return the SHA-256 of a JSON-able value, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def hash_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,151 @@
+"""Features: derived columns and the model's input matrix.
+
+Owns the way from raw columns to the feature matrix, one number per feature and event, in double precision
+and still in the features' own units. Missing values stay missing here; ``normalise`` comes after.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.chunk import Chunk, Column
+from pipeline.declare import Declaration
+from pipeline.errors import ColumnTypeError, DataError, ExpressionError, nearest_spelling
+from pipeline.expressions import Expression, column_or_expression, evaluate_flat, parse_expression
+from pipeline.missing import MissingSpec
+
+
+class FeatureSpec(Declaration):
+    """The ``[features]`` section.
+
+    ``inputs`` are columns, derived columns or expressions of them. ``allow`` names columns that may be
+    inputs although they also make the label, a weight or the identity of an event.
+    """
+
+    inputs: tuple[str, ...] = Field(min_length=1)
+    missing: MissingSpec = MissingSpec()
+    allow: tuple[str, ...] = ()
+
+    @field_validator("inputs")
+    @classmethod
+    def _are_different(cls, inputs: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in inputs if inputs.count(name) > 1})
+        if twice:
+            raise ValueError(f"names an input twice: {', '.join(twice)}")
+        return inputs
+
+    @model_validator(mode="after")
+    def _overrides_name_inputs(self) -> Self:
+        unknown = [n for n in self.missing.overrides if n not in self.inputs]
+        if unknown:
+            hints = ", ".join(f"{n!r}{nearest_spelling(n, self.inputs)}" for n in unknown)
+            raise ValueError(f"missing.overrides names what is no input: {hints}")
+        return self
+
+
+class Recipe(Declaration):
+    """How the feature matrix is made: the derived columns in their order, then the inputs.
+
+    ``sentinels`` are taken for missing (NaN) wherever a derived column uses a flat column, so that -999
+    never enters a sum or a ratio; cuts and weights see columns as they are in the file.
+    """
+
+    derive: dict[str, str] = Field(default_factory=dict)
+    inputs: tuple[str, ...]
+    sentinels: tuple[float, ...] = ()
+
+    def needed_for(self, texts: Collection[str], available: Collection[str]) -> frozenset[str]:
+        """Return the columns of a file that ``texts`` (columns, derived columns, expressions) need in the end.
+
+        Args:
+            texts: what is to be computed.
+            available: the columns that the file has.
+
+        Raises:
+            DataError: a derived column has the name of a column of the file, or needs itself or a later one.
+            ExpressionError: a text is neither a column nor an expression.
+
+        """
+        shadowed = sorted(set(self.derive) & set(available))
+        if shadowed:
+            raise DataError(f"[derive] {shadowed[0]!r} is already a column of the file; choose another name")
+        needs: dict[str, frozenset[str]] = {}
+        for name, text in self.derive.items():
+            used = self._resolve(text, available).columns
+            unready = sorted(used & (self.derive.keys() - needs.keys()))
+            if unready:
+                raise DataError(f"[derive] {name} = {text!r} needs {unready[0]!r}, which comes later; move it up")
+            needs[name] = _without_derived(used, needs)
+        used_by_texts = [self._resolve(text, available).columns for text in texts]
+        return frozenset().union(*(_without_derived(used, needs) for used in used_by_texts))
+
+    def _resolve(self, text: str, available: Collection[str]) -> Expression:
+        return column_or_expression(text, {*available, *self.derive})
+
+    def derived(self, chunk: Chunk, only: Collection[str] | None = None) -> Chunk:
+        """Return the chunk with its derived columns; flat or jagged, each may use those before it."""
+        masked, made = self._masked(chunk), dict[str, Column]()
+        for name, text in self.derive.items():
+            if only is None or name in only:
+                made[name] = self._resolve(text, masked.columns).evaluate(masked)
+                masked = masked.with_columns({name: made[name]})
+        return chunk.with_columns(made)
+
+    def _masked(self, chunk: Chunk) -> Chunk:
+        """Return the chunk with NaN for sentinels in the flat columns that hold any."""
+        if not self.sentinels or not self.derive:
+            return chunk
+        flat = {n: c for n, c in chunk.columns.items() if isinstance(c, np.ndarray) and c.dtype.kind in "fiu"}
+        missing = {name: np.isin(column, self._as_stored(column)) for name, column in flat.items()}
+        return chunk.with_columns(
+            {n: np.where(missing[n], np.nan, c.astype(np.float64)) for n, c in flat.items() if missing[n].any()}
+        )
+
+    def _as_stored(self, column: NDArray[Any]) -> NDArray[Any]:
+        """Return the sentinels as a column of this type holds them: -99.99 in single precision is another number."""
+        return np.array(self.sentinels, dtype=column.dtype if column.dtype.kind == "f" else np.float64)
+
+    def matrix(self, chunk: Chunk) -> NDArray[np.float64]:
+        """Return the feature matrix of a chunk that has its derived columns, shape ``(n_events, n_inputs)``.
+
+        Raises:
+            ColumnTypeError: an input is text, or not one number per event.
+            MissingColumnError: a column is not there.
+
+        """
+        matrix = np.empty((len(chunk), len(self.inputs)), dtype=np.float64)
+        for i, text in enumerate(self.inputs):
+            matrix[:, i] = self._numbers(text, chunk)
+        return matrix
+
+    def _numbers(self, text: str, chunk: Chunk) -> NDArray[np.float64]:
+        values = evaluate_flat(self._resolve(text, chunk.columns), chunk)
+        if values.dtype.kind not in "fiub":
+            example = f" (first: {values[0]!r})" if len(values) else ""
+            raise ColumnTypeError(f"{chunk.source}: feature {text!r} holds text, not numbers{example}")
+        return values.astype(np.float64)
+
+    def derived_for(self, texts: Collection[str], available: Collection[str]) -> frozenset[str]:
+        """Return the derived columns that ``texts`` need, directly or through others."""
+        wanted = {name for text in texts for name in self._resolve(text, available).columns if name in self.derive}
+        for name in reversed(self.derive):
+            if name in wanted:
+                wanted |= self._resolve(self.derive[name], available).columns & self.derive.keys()
+        return frozenset(wanted)
+
+
+def _without_derived(used: frozenset[str], needs: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Replace each derived column by the columns of the file that it needs."""
+    return frozenset().union(*(needs.get(name, frozenset({name})) for name in used))
+
+
+def expression_problem(text: str) -> str | None:
+    """Return what is wrong with an expression, or ``None``; used where no file is known yet."""
+    try:
+        parse_expression(text)
+    except ExpressionError as error:
+        return str(error)
+    return None

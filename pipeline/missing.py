@@ -1,0 +1,54 @@
+"""Missing values: what counts as missing, and what each feature does about it.
+
+Owns the policy. NaN and ±inf always count; sentinels such as -999 where they are declared. What takes
+a missing value's place is learnt in ``normalise``, on the training part alone.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.declare import Declaration
+
+
+class MissingPolicy(Declaration):
+    """What one feature does about missing values.
+
+    ``values`` are sentinels. ``policy`` says what takes their place: the median or mean of the training
+    part, a number of one's own (in the feature's unit), or nothing (``refuse``: an error that counts them).
+    With ``flag`` the network gets one more input, 1 where the value was missing, for every feature that
+    has missing values in the training part.
+    """
+
+    values: tuple[float, ...] = ()
+    policy: Literal["median", "mean", "refuse"] | float = "median"
+    flag: bool = False
+
+
+class MissingSpec(MissingPolicy):
+    """``[features] missing``: the policy for all features, and ``overrides`` for some, by name."""
+
+    overrides: dict[str, MissingPolicy] = Field(default_factory=dict)
+
+    def of(self, feature: str) -> MissingPolicy:
+        """Return the policy that holds for ``feature``."""
+        return self.overrides.get(feature, self)
+
+
+def is_missing(features: NDArray[np.float64], sentinels: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
+    """Return where values are missing; both of shape ``(n_events, n_features)``, one list of sentinels a feature.
+
+    The comparison is made in single precision, because a sentinel such as -99.99 that was stored in single
+    precision is not the double-precision number of the experiment file; a value too large for single
+    precision counts as infinite.
+    """
+    with np.errstate(over="ignore"):
+        single = features.astype(np.float32)
+    missing = ~np.isfinite(single)
+    for i, values in enumerate(sentinels):
+        for value in values:
+            missing[:, i] |= single[:, i] == np.float32(value)
+    return missing

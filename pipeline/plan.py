@@ -1,0 +1,134 @@
+"""The plan: which files are read, and which of their columns, before any event is.
+
+Owns the sections of the experiment file that decide what a dataset is, taken together, and what can be
+known from them and from the heads of the files alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.declare import Declaration
+from pipeline.errors import DataError
+from pipeline.features import FeatureSpec, Recipe, expression_problem
+from pipeline.normalise import NormaliseSpec
+from pipeline.samples import SampleSpec, classes_of
+from pipeline.schema import ColumnSpec
+from pipeline.selection import SelectSpec
+from pipeline.sources import describe
+from pipeline.splitting import SplitSpec
+from pipeline.weights import WeightSpec
+
+
+class DataSpec(Declaration):
+    """The sections of an experiment file that decide what the dataset is."""
+
+    samples: tuple[SampleSpec, ...] = Field(min_length=1)
+    columns: dict[str, ColumnSpec] = Field(default_factory=dict)
+    derive: dict[str, str] = Field(default_factory=dict)
+    select: tuple[SelectSpec, ...] = ()
+    features: FeatureSpec
+    normalise: NormaliseSpec = NormaliseSpec()
+    weights: WeightSpec = WeightSpec()
+    split: SplitSpec = SplitSpec()
+
+    @field_validator("samples")
+    @classmethod
+    def _have_names_of_their_own(cls, samples: tuple[SampleSpec, ...]) -> tuple[SampleSpec, ...]:
+        names = [sample.name for sample in samples]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two samples are called {twice[0]!r}; every sample needs a name of its own")
+        if len(classes_of(samples)) < 2:
+            raise ValueError(f"hold one class only: {', '.join(classes_of(samples))}; two are needed at least")
+        return samples
+
+    @field_validator("derive")
+    @classmethod
+    def _are_expressions(cls, derive: dict[str, str]) -> dict[str, str]:
+        problems = [f"{name} = {text!r}: {p}" for name, text in derive.items() if (p := expression_problem(text))]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return derive
+
+    @model_validator(mode="after")
+    def _inputs_do_not_tell(self) -> "DataSpec":
+        kinds = {name: spec.kind for name, spec in self.columns.items()}
+        ids = [name for name in self.features.inputs if kinds.get(name) == "id"]
+        if ids:
+            raise ValueError(f"features.inputs: {ids[0]!r} is declared as an id; ids are no features")
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of their index."""
+        return classes_of(self.samples)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the feature matrix is made."""
+        return Recipe(derive=self.derive, inputs=self.features.inputs, sentinels=self.features.missing.values)
+
+
+@dataclass(frozen=True)
+class SampleFile:
+    """One file of one sample, and the columns of it that the experiment needs."""
+
+    sample: SampleSpec
+    index: int
+    path: Path
+    needed: frozenset[str]
+    features_need: frozenset[str]
+    kinds: dict[str, str]
+    n_events: int
+
+
+def plan_files(spec: DataSpec, folder: Path) -> Iterator[SampleFile]:
+    """Yield every file of every sample, after looking at what it holds.
+
+    Raises:
+        UnreadableFileError, MissingColumnError, ExpressionError: as reading it would.
+        DataError: an input needs a column that tells the class, the weight or the identity.
+
+    """
+    for index, sample in enumerate(spec.samples):
+        for path in sample.paths(folder):
+            yield look_at_file(spec, index, path)
+
+
+def look_at_file(spec: DataSpec, index: int, path: Path) -> SampleFile:
+    """Find out which columns of one file the experiment needs."""
+    sample, recipe = spec.samples[index], spec.recipe
+    found = describe(path, sample.layout)
+    available = found.columns.keys()
+    features_need = recipe.needed_for(recipe.inputs, available)
+    weight_needs = recipe.needed_for([sample.weight], available)
+    cuts_need = recipe.needed_for([cut.keep for cut in spec.select], available)
+    identity = frozenset(spec.split.columns(features_need))
+    _refuse_leaks(spec, sample, recipe, features_need, weight_needs)
+    declared = frozenset(spec.columns) - recipe.derive.keys()
+    needed = features_need | weight_needs | cuts_need | identity | sample.label_columns | declared
+    kinds = {name: str(found.columns[name]) for name in features_need if name in available}
+    return SampleFile(sample, index, path, needed, features_need, kinds, found.n_events)
+
+
+def _refuse_leaks(
+    spec: DataSpec,
+    sample: SampleSpec,
+    recipe: Recipe,
+    features_need: frozenset[str],
+    weight_needs: frozenset[str],
+) -> None:
+    identity = frozenset() if isinstance(spec.split.by, str) else frozenset(spec.split.by)
+    roles = {
+        "the label": sample.label_columns,
+        "a weight": weight_needs,
+        "the identity of an event": identity,
+    }
+    for role, columns in roles.items():
+        leaks = sorted((features_need & columns) - set(spec.features.allow))
+        if leaks:
+            msg = f"sample {sample.name!r}: an input needs column {leaks[0]!r}, which makes {role}"
+            raise DataError(f"{msg}; if that is meant, write [features] allow = [{leaks[0]!r}]")

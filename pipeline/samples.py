@@ -1,0 +1,127 @@
+"""Samples: which files hold which class of events.
+
+Owns the ``[[samples]]`` section and the class of every event. Reading the files is ``sources``' work,
+the event weights are ``weights``'.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from pipeline.chunk import Chunk
+from pipeline.declare import Declaration
+from pipeline.errors import ColumnTypeError
+from pipeline.sources import Layout, expand_files
+
+LEFT_OUT = -1
+"""The class index of an event that its label leaves out."""
+
+LabelValue = int | float | str | bool
+
+
+class LabelSpec(Declaration):
+    """A column that tells the class: every other key is a class with its value or values in that column."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, LabelValue | list[LabelValue]] = Field(init=False)
+
+    column: str
+
+    @model_validator(mode="after")
+    def _has_classes(self) -> "LabelSpec":
+        values = [value for values in self.classes.values() for value in values]
+        if not self.classes:
+            raise ValueError("names no class; write for instance { column = 'species', signal = 2 }")
+        if len({(str(v)) for v in values}) < len(values):
+            raise ValueError("gives one value to two classes")
+        return self
+
+    @property
+    def classes(self) -> dict[str, tuple[LabelValue, ...]]:
+        """Class name → the values of the column that mean it."""
+        return {
+            name: tuple(value) if isinstance(value, list) else (value,)
+            for name, value in self.__pydantic_extra__.items()
+        }
+
+
+class SampleSpec(Declaration):
+    """Events of one origin: a set of files of one layout."""
+
+    name: str = Field(min_length=1)
+    label: str | LabelSpec
+    files: tuple[str, ...] = Field(min_length=1)
+    tree: str | None = None
+    weight: str = "1"
+    columns: tuple[str, ...] | None = None
+    separator: str = ","
+
+    @field_validator("separator")
+    @classmethod
+    def _is_one_character(cls, separator: str) -> str:
+        if len(separator) != 1:
+            msg = f'received {separator!r}; a separator is one character; " " stands for any run of blanks'
+            raise ValueError(msg)
+        return separator
+
+    @property
+    def layout(self) -> Layout:
+        """How the files are laid out."""
+        return Layout(tree=self.tree, columns=self.columns, separator=self.separator)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that this sample holds."""
+        return (self.label,) if isinstance(self.label, str) else tuple(self.label.classes)
+
+    @property
+    def label_columns(self) -> frozenset[str]:
+        """The columns that the label needs."""
+        return frozenset() if isinstance(self.label, str) else frozenset({self.label.column})
+
+    def paths(self, folder: Path) -> tuple[Path, ...]:
+        """Return the files, sorted; relative names are relative to ``folder``."""
+        return expand_files(self.files, folder)
+
+
+def classes_of(samples: tuple[SampleSpec, ...]) -> tuple[str, ...]:
+    """Return the class names in the order of their index: background first where there is one, then signal.
+
+    With two classes of which one is called ``signal``, that one gets index 1, whatever comes first in the file.
+    """
+    names = list(dict.fromkeys(name for sample in samples for name in sample.class_names))
+    names.sort(key=lambda name: (name == "signal") - (name == "background"))
+    return tuple(names)
+
+
+def class_indices(chunk: Chunk, sample: SampleSpec, classes: tuple[str, ...]) -> NDArray[np.int8]:
+    """Return the class index of every event, shape ``(n_events,)``; ``LEFT_OUT`` where the label has no class.
+
+    Raises:
+        ColumnTypeError: the label column is jagged, or its values are of another kind than those declared.
+
+    """
+    if isinstance(sample.label, str):
+        return np.full(len(chunk), classes.index(sample.label), dtype=np.int8)
+    column = chunk[sample.label.column]
+    if not isinstance(column, np.ndarray) or column.ndim != 1:
+        msg = f"{chunk.source}: label column {sample.label.column!r} does not hold one value per event"
+        raise ColumnTypeError(msg)
+    result = np.full(len(chunk), LEFT_OUT, dtype=np.int8)
+    for name, values in sample.label.classes.items():
+        for value in values:
+            result[_equals(column, value, chunk.source, sample.label.column)] = classes.index(name)
+    return result
+
+
+def _equals(column: NDArray[Any], value: LabelValue, source: str, name: str) -> NDArray[np.bool_]:
+    holds_text = column.dtype == object
+    if len(column) and holds_text != isinstance(value, str):
+        kind, other = ("text", "number") if holds_text else ("numbers", "text")
+        example = column[0]
+        msg = f"{source}: label column {name!r} holds {kind} (first: {example!r}), but {value!r} is a {other}"
+        raise ColumnTypeError(msg)
+    return np.asarray(column == value, dtype=np.bool_)

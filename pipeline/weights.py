@@ -1,0 +1,73 @@
+"""Weights: how much each event counts, for physics and for training.
+
+Owns the two weights. The *physics weight* makes yields, metrics and significance; it is the sample's
+expression, put through one policy for negative values, and after a split scaled so that every part has
+the yield of the whole sample. The *training weight* may balance the classes; it never leaves training.
+"""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.chunk import Chunk
+from pipeline.declare import Declaration
+from pipeline.errors import ColumnTypeError, DataError
+from pipeline.expressions import column_or_expression, evaluate_flat
+
+
+class WeightSpec(Declaration):
+    """The ``[weights]`` section.
+
+    ``negative`` says what happens to negative weights, in loss, metrics and plots alike: ``keep`` them,
+    ``drop`` the events (counted in the cut-flow), take the ``absolute`` value, or ``refuse`` to go on.
+    ``balance = "classes"`` gives every class the same sum of training weights; ``"none"`` leaves the
+    balance of the physics weights. Either way the mean training weight is 1.
+    """
+
+    negative: Literal["keep", "drop", "absolute", "refuse"] = "keep"
+    balance: Literal["classes", "none"] = "classes"
+
+
+def physics_weights(chunk: Chunk, text: str, spec: WeightSpec) -> NDArray[np.float64]:
+    """Return the physics weight of every event, shape ``(n_events,)``; with ``drop`` negative ones stay negative.
+
+    Raises:
+        ColumnTypeError: the weight is text.
+        DataError: weights are not finite, or negative under ``refuse``.
+
+    """
+    values = evaluate_flat(column_or_expression(text, chunk.columns), chunk)
+    if values.dtype.kind not in "fiub":
+        raise ColumnTypeError(f"{chunk.source}: weight {text!r} holds text, not numbers")
+    weights = values.astype(np.float64)
+    broken = np.flatnonzero(~np.isfinite(weights))
+    if broken.size:
+        first = chunk.first_event + int(broken[0])
+        msg = f"{chunk.source}: weight {text!r} is not finite in {broken.size} events (first: event {first})"
+        raise DataError(msg)
+    return _without_negative(weights, text, spec, chunk.source)
+
+
+def _without_negative(weights: NDArray[np.float64], text: str, spec: WeightSpec, source: str) -> NDArray[np.float64]:
+    n_negative = int((weights < 0).sum())
+    if n_negative and spec.negative == "refuse":
+        msg = f"{source}: weight {text!r} is negative in {n_negative} events, and [weights] negative is 'refuse'"
+        raise DataError(f"{msg}; 'keep', 'drop' and 'absolute' would go on")
+    return np.abs(weights) if spec.negative == "absolute" else weights
+
+
+def training_factors(class_yields: NDArray[np.float64], n_events: int, spec: WeightSpec) -> NDArray[np.float64]:
+    """Return the factor from physics to training weight for every class, shape ``(n_classes,)``.
+
+    Args:
+        class_yields: sum of physics weights of each class in the training part.
+        n_events: number of events in the training part.
+        spec: how to balance.
+
+    With ``balance = "classes"`` and yields :math:`W_c` the factor is n / (n_classes W_c), else n / Σ W_c.
+
+    """
+    if spec.balance == "classes":
+        return n_events / (len(class_yields) * class_yields)
+    return np.full(len(class_yields), n_events / class_yields.sum())
