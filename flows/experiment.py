@@ -82,4 +82,3 @@ def load_experiment(path: Path | str) -> ExperimentFile:
     path = Path(path)
     content = read_declaration(read_toml(path), Experiment, str(path))
     return ExperimentFile(path=path, text=path.read_text(encoding="utf-8"), content=content)
-

@@ -4,8 +4,10 @@ Owns the ``[schedule]`` section. Serving the schedules is ``orchestrate``'s work
 """
 
 import re
+from datetime import datetime
 from typing import Annotated
 
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator
 
 from pipeline.declare import Declaration
@@ -27,9 +29,6 @@ def _is_duration(text: str) -> str:
 
 
 def _is_cron(text: str) -> str:
-    from cronsim import CronSim, CronSimError
-    from datetime import datetime
-
     try:
         CronSim(text, datetime(2000, 1, 1))
     except CronSimError as error:

@@ -7,8 +7,8 @@ decision. Where ``MLFLOW_TRACKING_URI`` names no server, everything is kept on S
 import contextlib
 import fcntl
 import logging
+import math
 import os
-import platform
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,17 @@ CHAMPION = "champion"
 DIGEST_TAG = "winnow.bundle"
 PREVIOUS_CHAMPION_TAG = "winnow.previous_champion"
 
-SCORING_REQUIREMENTS = ("awkward", "formulate", "numexpr", "numpy", "onnxruntime", "pandas", "pyarrow", "pydantic", "uproot")
+SCORING_REQUIREMENTS = (
+    "awkward",
+    "formulate",
+    "numexpr",
+    "numpy",
+    "onnxruntime",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "uproot",
+)
 """What scoring imports, besides Winnow itself."""
 
 _SIGNATURE_TYPES = {"integer": DataType.long, "boolean": DataType.boolean, "string": DataType.string}
@@ -77,7 +87,7 @@ class TrackedRun:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record numbers of one step; what is not finite is left out."""
-        mlflow.log_metrics({k: v for k, v in metrics.items() if v is not None and abs(v) < float("inf")}, step=step)
+        mlflow.log_metrics(_finite(metrics), step=step)
 
     def log_parameters(self, document: Mapping[str, Any]) -> None:
         """Record a nested document as parameters with dotted names."""
@@ -105,8 +115,8 @@ class TrackedRun:
         """Record a table as an artifact (JSON, shown as a table by MLflow)."""
         mlflow.log_table({key: list(values) for key, values in columns.items()}, name)
 
-    def register(self, bundle: Bundle, model: str) -> str:
-        """Register a bundle as the next version of a model and return the version."""
+    def register(self, bundle: Bundle, model: str, metrics: Mapping[str, float]) -> str:
+        """Register a bundle, with its final metrics, as the next version of a model and return the version."""
         info = mlflow.pyfunc.log_model(
             name="model",
             # Data and a module that knows how to load it: nothing is pickled.
@@ -118,6 +128,9 @@ class TrackedRun:
         )
         version = str(info.registered_model_version)
         self.client.set_model_version_tag(model, version, DIGEST_TAG, bundle.digest)
+        for key, value in _finite(metrics).items():
+            self.client.log_metric(self.run_id, key, value, model_id=info.model_id)
+            self.client.set_model_version_tag(model, version, key, f"{value:.6g}")
         log.info("registered %s version %s", model, version)
         return version
 
@@ -145,6 +158,10 @@ def _ensure_experiment(client: MlflowClient, name: str) -> None:
             client.create_experiment(name, artifact_location=location)
 
 
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
 def _flattened(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in document.items():
         if isinstance(value, Mapping) and value:
@@ -161,7 +178,9 @@ def signature_of(bundle: Bundle) -> ModelSignature:
     columns: list[ColSpec] = []
     for name, kind in bundle.manifest.columns.items():
         is_list = kind in ("jagged", "fixed")
-        columns.append(ColSpec(Array(DataType.double) if is_list else _SIGNATURE_TYPES.get(kind, DataType.double), name))
+        columns.append(
+            ColSpec(Array(DataType.double) if is_list else _SIGNATURE_TYPES.get(kind, DataType.double), name)
+        )
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.float, "score")]))
 
 
@@ -249,11 +268,3 @@ def set_champion(client: MlflowClient, name: str, version: str) -> None:
         client.set_registered_model_tag(name, PREVIOUS_CHAMPION_TAG, previous)
     client.set_registered_model_alias(name, CHAMPION, version)
     log.info("%s version %s is champion (before: %s)", name, version, previous or "none")
-
-
-def software() -> dict[str, str]:
-    """Return the versions of what a result depends on."""
-    names = ("keras", "numpy", "onnx", "onnxruntime", "tensorflow", "uproot")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
-
-

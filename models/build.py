@@ -89,4 +89,4 @@ def scoring_network(network: "keras.Model", head: Head) -> "keras.Model":
     import keras
 
     scores = keras.layers.Activation(head.activation, name="score")(network.outputs[0])
-    return keras.Model(network.inputs, scores, name="scoring")
+    return keras.Model(network.input, scores, name="scoring")

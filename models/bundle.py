@@ -10,17 +10,19 @@ Owns scoring: batch, HTTP, registry and evaluation all come through ``Bundle.sco
 and no TensorFlow. Nothing in a bundle is code, and its hashes are verified before anything is used.
 """
 
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -30,30 +32,37 @@ from pipeline.dataset import hash_of_file
 from pipeline.declare import Declaration
 from pipeline.errors import BundleError, DataError
 from pipeline.features import Recipe
+from pipeline.layout import Layout
 from pipeline.normalise import InputTransform
 
 FORMAT = 1
+MODEL, NETWORK = "model.onnx", "model.keras"
 BLOCK = 1024
 """Events in one call of the network: small enough for the cache of one core."""
 
 
-class WorkingPoint(Declaration):
-    """A threshold on the score and the signal efficiency that it was chosen for."""
+class Threshold(Declaration):
+    """A threshold on the score, and the signal efficiency on the validation part that it was chosen for."""
 
     signal_efficiency: float
-    threshold: float
+    value: float
 
 
 class BundleManifest(Declaration):
-    """The content of ``bundle.json``. ``columns`` are the raw columns that scoring needs, with their kinds."""
+    """The content of ``bundle.json``.
+
+    ``columns`` are the raw columns that scoring needs, with their kinds; ``layouts`` say how the files of
+    the training samples were laid out, since new files are likely to be as well.
+    """
 
     format: int = FORMAT
     name: str
     classes: tuple[str, ...]
     recipe: Recipe
     columns: dict[str, str]
+    layouts: tuple[Layout, ...]
     transform: InputTransform
-    working_points: tuple[WorkingPoint, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
     provenance: dict[str, str]
     files: dict[str, str]
 
@@ -71,14 +80,12 @@ class Bundle:
         return hash_of_file(self.folder / "bundle.json")
 
     @cached_property
-    def _session(self) -> Any:
-        import onnxruntime
+    def _network(self) -> "ScoringGraph":
+        return ScoringGraph(self.folder / MODEL)
 
-        options = onnxruntime.SessionOptions()
-        # Several single-threaded calls at once beat one call on several threads: each block stays in its cache.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        model = self.folder / "model.onnx"
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    def read_json(self, name: str) -> Any:
+        """Return the content of one of the bundle's JSON files."""
+        return json.loads((self.folder / name).read_text())
 
     def features(self, chunk: Chunk) -> NDArray[np.float64]:
         """Return the feature matrix of raw events, shape ``(n_events, n_features)``.
@@ -99,7 +106,21 @@ class Bundle:
         return self.score(chunk_of_frame(frame))
 
     def score_features(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the score of every row of a feature matrix ``(n_events, n_features)``, shape ``(n_events,)``.
+        """Return the score of every row of a feature matrix ``(n_events, n_features)``, shape ``(n_events,)``."""
+        return self._network.score(features)
+
+
+class ScoringGraph:
+    """The exported network: feature matrix in, scores out."""
+
+    def __init__(self, path: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        # Several single-threaded calls at once beat one call on several threads: each block stays in its cache.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def score(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the score of every row of ``(n_events, n_features)``; it depends on that row alone.
 
         Raises:
             DataError: a score is not a number; no event is given a made-up one.
@@ -111,24 +132,18 @@ class Bundle:
             scores[start : start + BLOCK] = self._session.run(["score"], {"features": block})[0]
 
         starts = range(0, len(features), BLOCK)
-        if len(starts) <= 2:
-            for start in starts:
-                fill(start)
-        else:
-            list(_workers().map(fill, starts))
+        run = map if len(starts) <= 2 else _workers().map
+        for _ in run(fill, starts):
+            pass
         broken = np.flatnonzero(~np.isfinite(scores))
         if broken.size:
             raise DataError(f"{broken.size} events have a score that is not a number (first: event {broken[0]})")
         return scores
 
 
-_POOL: list[ThreadPoolExecutor] = []
-
-
+@cache
 def _workers() -> ThreadPoolExecutor:
-    if not _POOL:
-        _POOL.append(ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="score"))
-    return _POOL[0]
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="score")
 
 
 def write_bundle(folder: Path, manifest: BundleManifest, files: Mapping[str, Path]) -> Bundle:

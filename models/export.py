@@ -9,6 +9,7 @@ mask into multiplications, after which a NaN stays a NaN without a word.
 """
 
 import tempfile
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,9 +46,14 @@ def export_onnx(network: "keras.Model", transform: InputTransform, path: Path) -
 
 
 def _core_graph(network: "keras.Model") -> onnx.ModelProto:
+    # Keras exports a network only after it has been called.
+    network(np.zeros((1, *network.input_shape[1:]), dtype=np.float32))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "core.onnx"
-        network.export(str(path), format="onnx", verbose=False)
+        with warnings.catch_warnings():
+            # tf2onnx still looks for `np.object`.
+            warnings.simplefilter("ignore", FutureWarning)
+            network.export(str(path), format="onnx", verbose=False)
         core = onnx.load(path)
     if len(core.graph.input) != 1 or len(core.graph.output) != 1:
         inputs, outputs = ([value.name for value in values] for values in (core.graph.input, core.graph.output))

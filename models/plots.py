@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
 import mplhep
@@ -79,7 +80,7 @@ def score_figure(evaluation: Evaluation, class_names: ClassNames = PLAIN_NAMES) 
     return figure
 
 
-def history_figure(history: Sequence[Mapping[str, float]]) -> Figure:
+def history_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw loss and learning rate against the epoch; each mapping is one epoch, and may lack keys.
 
     The keys that are drawn: ``epoch``, ``loss``, ``validation_loss``, ``learning_rate``.

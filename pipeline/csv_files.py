@@ -130,7 +130,7 @@ def _parse(block: Block, columns: Collection[str], types: Mapping[str, Any]) -> 
     except pa.ArrowInvalid as error:
         raise malformed(block, error) from None
     if table.num_rows != block.n_events:
-        raise malformed(block, f"{block.n_events} lines became {table.num_rows} rows: a bare carriage return?")
+        raise malformed(block, f"{block.n_events} lines became {table.num_rows} rows")
     return table
 
 

@@ -94,7 +94,7 @@ def blocks(stream: IO[bytes], head: Head, block_bytes: int) -> Iterator[Block]:
     """Yield blocks of about ``block_bytes``, cut at line ends; one that has no event is passed over."""
     lines_before, pending = head.lines_before, head.pending
     while True:
-        raw = pending + stream.read(max(block_bytes - len(pending), 0))
+        raw = pending + stream.read(max(block_bytes - len(pending), 0 if pending else 1))
         pending = b""
         if not raw:
             return
@@ -156,6 +156,9 @@ def _refuse_binary(raw: bytes, path: Path) -> None:
 
 
 def _decoded(line: bytes, path: Path, number: int) -> str:
+    if b"\r" in line.rstrip(b"\r\n"):
+        msg = f"{path}, line {number} holds a bare carriage return: lines end with a line feed (or both)"
+        raise UnreadableFileError(msg)
     try:
         return line.decode()
     except UnicodeDecodeError:

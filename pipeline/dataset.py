@@ -13,6 +13,7 @@ Owns the layout of the folder and its integrity; how events get there is ``prepa
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -26,7 +27,7 @@ from pipeline.normalise import InputTransform
 from pipeline.selection import CutFlow
 from pipeline.splitting import PARTS
 
-STREAMED = {
+STREAMED: Mapping[str, Any] = {
     "features": np.float64,
     "label": np.int8,
     "sample": np.int16,
@@ -134,8 +135,8 @@ class ArrayStream:
     def append(self, rows: NDArray[Any]) -> None:
         """Write more rows, shape ``(n, *row_shape)``."""
         block = np.ascontiguousarray(rows, dtype=self._dtype)
-        self._file.write(block)
-        self._digest.update(block)
+        self._file.write(block.data)
+        self._digest.update(block.data)
         self._n += len(block)
 
     def close(self) -> str:

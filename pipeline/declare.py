@@ -100,7 +100,8 @@ def _locate(location: tuple[int | str, ...], document: Any, kind: type[Declarati
 
     Pydantic adds the names of union members to its locations; those are in no file and are left out.
     """
-    path, model, value, annotation = "", kind, document, Any
+    path, model, value = "", kind, document
+    annotation: Any = None
     for key in location:
         if isinstance(key, int) and isinstance(value, list | tuple):
             value = value[key] if key < len(value) else None

@@ -136,7 +136,7 @@ class FeatureStatistics:
 
     def quantiles(self, levels: NDArray[np.float64]) -> Matrix:
         """Return the quantiles of each feature, shape ``(n_levels, n_features)``."""
-        return np.nanquantile(self.sample, levels, axis=0)
+        return np.asarray(np.nanquantile(self.sample, levels, axis=0), dtype=np.float64)
 
 
 class InputTransform(Declaration):

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.chunk import Chunk
 from pipeline.declare import Declaration
-from pipeline.errors import ColumnTypeError
-from pipeline.sources import Layout, expand_files
+from pipeline.errors import ColumnTypeError, DeclarationError
+from pipeline.layout import Layout
+from pipeline.sources import expand_files
 
 LEFT_OUT = -1
 """The class index of an event that its label leaves out."""
@@ -59,13 +60,13 @@ class SampleSpec(Declaration):
     columns: tuple[str, ...] | None = None
     separator: str = ","
 
-    @field_validator("separator")
-    @classmethod
-    def _is_one_character(cls, separator: str) -> str:
-        if len(separator) != 1:
-            msg = f'received {separator!r}; a separator is one character; " " stands for any run of blanks'
-            raise ValueError(msg)
-        return separator
+    @model_validator(mode="after")
+    def _has_a_layout(self) -> "SampleSpec":
+        try:
+            _ = self.layout
+        except DeclarationError as error:
+            raise ValueError(str(error)) from None
+        return self
 
     @property
     def layout(self) -> Layout:

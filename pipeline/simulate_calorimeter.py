@@ -301,10 +301,8 @@ def draw_hits(deposits: Floats, generator: np.random.Generator) -> ak.Array:
 
 def pion_muon_sections(options: PionMuonOptions) -> str:
     """Return the sections of the experiment file that know these columns."""
-    # a dead layer counts as nothing seen, or its -999 would end up in the sums
-    seen = [f"(layer_{k} > {DEAD + 99:.0f}) * layer_{k}" for k in LAYERS]
-    total, late = " + ".join(seen), " + ".join(seen[-3:])
-    layers = ", ".join(f'"layer_{k}"' for k in LAYERS)
+    names = [f"layer_{k}" for k in LAYERS]
+    total, late, layers = " + ".join(names), " + ".join(names[-3:]), ", ".join(f'"{name}"' for name in names)
     return f"""\
 [[samples]]
 name = "muons"
@@ -333,10 +331,6 @@ total_over_p = "total / (1000 * p)"
 [[select]]
 name = "acceptance"
 keep = "p > 1.5 && abs(eta) < 2.7"
-
-[[select]]
-name = "something seen"
-keep = "total > 3"
 
 [features]
 inputs = [{layers}, "p", "eta", "total", "late_fraction", "total_over_p"]
