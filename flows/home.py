@@ -4,6 +4,7 @@
                   runs/<name>-<id>/   bundle, report and figures of one training
                   bundles/<digest>/   bundles fetched from the registry
                   mlflow.db artifacts/  MLflow, where no tracking server is named
+                  logs/               what the processes of the local stack write
                   prefect/            Prefect's own data, where no server is named
 
 Owns these names and nothing that happens in them.
@@ -31,6 +32,11 @@ def runs() -> Path:
 def bundles() -> Path:
     """Return the folder of bundles that came from the registry."""
     return home() / "bundles"
+
+
+def logs() -> Path:
+    """Return the folder of the local stack's logs."""
+    return home() / "logs"
 
 
 def prefect_home() -> Path:

@@ -268,3 +268,25 @@ def set_champion(client: MlflowClient, name: str, version: str) -> None:
         client.set_registered_model_tag(name, PREVIOUS_CHAMPION_TAG, previous)
     client.set_registered_model_alias(name, CHAMPION, version)
     log.info("%s version %s is champion (before: %s)", name, version, previous or "none")
+
+
+def promote_by_hand(reference: str) -> dict[str, str | None]:
+    """Make a version champion, whatever its numbers; return who is and who was.
+
+    Raises:
+        RegistryError: there is no such model or version.
+    """
+    client = connect()
+    name, version = _parse(client, reference)
+    with promotion_lock(name):
+        previous = champion_version(client, name)
+        set_champion(client, name, version)
+    return {"model": name, "champion": version, "previous": previous}
+
+
+def run_address(run_id: str) -> str:
+    """Return where a run can be looked at: a page of the tracking server, or the command that starts one."""
+    address = tracking_address()
+    if not address.startswith("http"):
+        return f"run {run_id}; look at it with `mlflow ui --backend-store-uri {address}`"
+    return f"{address}/#/experiments/{connect().get_run(run_id).info.experiment_id}/runs/{run_id}"

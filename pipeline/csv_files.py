@@ -97,8 +97,8 @@ def _chunks(
     families, first_event = _Families(), 0
     with opened_text(path) as (_, stream):
         head = read_head(stream, path, layout)
-        # Half, because a block is in memory both as text and as arrays.
-        for block in blocks(stream, head, min(chunk_bytes // 2, _LARGEST_BLOCK)):
+        # A quarter, because a block is in memory as text, as what Arrow parses it into, and as arrays.
+        for block in blocks(stream, head, min(chunk_bytes // 4, _LARGEST_BLOCK)):
             table = _typed(block, wanted, families)
             arrays = {name: column_of(table[name], f"{path}: column {name!r}") for name in wanted}
             lines = without_ends(block.text) if keep_original else None

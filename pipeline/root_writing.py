@@ -42,19 +42,22 @@ class RootWriter:
             counters = {} if is_rntuple(tree) else _counters(tree, plan, set(new_columns))
             counter_types = {c: plan[c] for c in counters.values() if c in plan}
             compression = _compression(tree.file.compression)
+        if isinstance(plan, dict):
+            plan |= {column: _branch_type(dtype) for column, dtype in new_columns.items()}
+        self._is_rntuple = not isinstance(plan, dict)
+        self._waiting: list[dict[str, Any]] = []
         self._file = uproot.recreate(path, compression=compression)
         try:
-            if isinstance(plan, dict):
-                plan |= {column: _branch_type(dtype) for column, dtype in new_columns.items()}
+            if self._is_rntuple:
+                self._tree = self._file.mkrntuple(name, plan)
+            else:
                 self._tree = self._file.mktree(name, plan, title=title, counter_name=lambda b: counters.get(b, b))
                 _restore_counter_types(self._tree, counter_types)
-            else:
-                self._tree = self._file.mkrntuple(name, plan)
-        except BaseException:
+        except BaseException as error:
             self._file.close()
+            if isinstance(error, TypeError | ValueError | NotImplementedError | AssertionError | KeyError):
+                raise UnwritableError(f"{like}: {name} has a type that cannot be written ({error})") from error
             raise
-        self._waiting: list[dict[str, Any]] = []
-        self._is_rntuple = not isinstance(plan, dict)
 
     def write(self, original: Mapping[str, Any], added: Mapping[str, NDArray[Any]]) -> None:
         """Append a block; small ones wait for each other, so that baskets are large."""

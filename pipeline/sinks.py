@@ -11,7 +11,7 @@ a hidden file that the next run for the same name on the same machine clears awa
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,7 +70,8 @@ class Sink:
             )
             raise UnwritableError(msg)
         typed = {name: array.astype(self._new_columns[name], copy=False) for name, array in values.items()}
-        self._writer.write(chunk.original, typed)
+        with _writing(self._target):
+            self._writer.write(chunk.original, typed)
         self.n_events += chunk.n_events
 
 
@@ -91,21 +92,36 @@ def open_sink(target: Path, like: Path, layout: Layout, new_columns: Mapping[str
 
     """
     _refuse_known_names(like, layout, new_columns)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(target)
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}-{uuid4().hex}.tmp")
     try:
-        writer = _WRITERS[format_of(like)](temporary, like, layout, new_columns)
+        with _writing(target):
+            writer = _WRITERS[format_of(like)](temporary, like, layout, new_columns)
         sink = Sink(writer, new_columns, target)
         try:
             yield sink
-        finally:
+        except BaseException:
+            # The first error is the one to report, not what closing a half-written file adds to it.
+            with suppress(Exception):
+                writer.close()
+            raise
+        with _writing(target):
             writer.close()
         _check_count(temporary, target, sink.n_events, _layout_of_output(like, layout, new_columns))
         _publish(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnwritableError(f"{target} cannot be written: {error.strerror or error}") from error
 
 
 def _refuse_known_names(like: Path, layout: Layout, new_columns: Mapping[str, np.dtype[Any]]) -> None:

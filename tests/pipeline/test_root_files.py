@@ -85,7 +85,7 @@ def test_chunks_keep_to_their_bytes_where_events_grow_along_the_file(tmp_path: P
         tree = file.mktree("t", {"x": "var * float64"})
         for n_items in (1, 1, 1, 1, 100, 100):
             values = np.random.default_rng(2).random(1000 * n_items)
-            tree.extend({"x": (lists := ak.unflatten(values, np.full(1000, n_items))), "nx": ak.num(lists)})
+            tree.extend({"x": ak.unflatten(values, np.full(1000, n_items)), "nx": np.full(1000, n_items, "i4")})
     sizes = [chunk["x"].nbytes for chunk in iter_chunks(tmp_path / "skewed.root", ["x"], chunk_bytes=100_000)]
     assert max(sizes) < 150_000
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
+from pipeline.chunk import Chunk
 from pipeline.errors import UnwritableError
 from pipeline.sinks import open_sink
 from pipeline.sources import Layout, count_events, iter_chunks
@@ -106,6 +107,47 @@ def test_small_chunks_are_merged_into_one_basket(tmp_path: Path) -> None:
         assert np.array_equal(file["t"]["x"].array(), np.arange(50_000.0))
 
 
+def test_a_branch_that_cannot_be_written_is_named_before_anything_is(tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "in.root") as file:
+        file["t"] = ak.Array([{"x": 1.0, "either": 1}, {"x": 2.0, "either": "text"}])
+    with (
+        pytest.raises(UnwritableError, match=r"in\.root: t has a type that cannot be written"),
+        open_sink(tmp_path / "out.root", tmp_path / "in.root", AS_FOUND, SCORE),
+    ):
+        pytest.fail("the sink must not open")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.root"]
+
+
+def test_a_full_or_forbidden_place_is_one_clear_line(like: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UnwritableError, match=r"out\.csv cannot be written: "),
+        open_sink(tmp_path / "file" / "out.csv", like, AS_FOUND, SCORE),
+    ):
+        pytest.fail("the sink must not open")
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.root", "in.parquet"])
+def test_added_columns_may_be_integers_and_texts(tmp_path: Path, name: str) -> None:
+    write_numbers(tmp_path / name)
+    new = {"fold": np.dtype("i8"), "best": np.dtype(object)}
+    with open_sink(tmp_path / f"out-{name}", tmp_path / name, AS_FOUND, new) as sink:
+        for chunk in iter_chunks(tmp_path / name, keep_original=True):
+            sink.write(chunk, {"best": np.array(["a,b", "c"], object), "fold": np.array([1, 2])})
+    (chunk,) = iter_chunks(tmp_path / f"out-{name}")
+    assert {column: chunk[column].tolist() for column in chunk} == {"x": [1, 2], "fold": [1, 2], "best": ["a,b", "c"]}
+
+
+def write_numbers(path: Path) -> None:
+    if path.suffix == ".csv":
+        path.write_text("x\n1\n2\n")
+    elif path.suffix == ".root":
+        with uproot.recreate(path) as file:
+            file.mktree("t", {"x": "i8"}).extend({"x": np.array([1, 2])})
+    else:
+        pq.write_table(pa.table({"x": [1, 2]}), path)
+
+
 def test_a_csv_keeps_its_lines_to_the_byte(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_bytes(b'\xef\xbb\xbfa , "b"\r\n# note\r\n 01,"x,y"\r\n\r\n1e0, z')
     scored(tmp_path / "out.csv", tmp_path / "in.csv", chunk_bytes=1)
@@ -171,13 +213,19 @@ def test_a_name_that_is_taken_is_refused(like: Path, tmp_path: Path) -> None:
         pytest.fail("the sink must not open")
 
 
+def stop_half_way(target: Path, like: Path, chunk: Chunk) -> None:
+    with open_sink(target, like, AS_FOUND, SCORE) as sink:
+        sink.write(chunk, {"score": np.ones(2)})
+        raise RuntimeError("half way")
+
+
 def test_an_exception_leaves_the_old_file_and_nothing_else(like: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "out.csv"
     scored(target, like)
     before = target.read_bytes()
-    with pytest.raises(UnwritableError, match="for 2 events"), open_sink(target, like, AS_FOUND, SCORE) as sink:
-        for values in (np.ones(2), np.ones(1)):
-            sink.write(next(iter_chunks(like, keep_original=True)), {"score": values})
+    chunk = next(iter_chunks(like, keep_original=True))
+    with pytest.raises(RuntimeError, match="half way"):
+        stop_half_way(target, like, chunk)
     assert [path.name for path in target.parent.iterdir()] == ["out.csv"]
     assert target.read_bytes() == before
 
