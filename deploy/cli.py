@@ -41,8 +41,10 @@ def set_up(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to standard error.")] = False,
 ) -> None:
     """Signal from background."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     for room in ("pipeline", "models", "flows", "deploy"):
+        logging.getLogger(room).addHandler(handler)
         logging.getLogger(room).setLevel(logging.INFO if verbose else logging.WARNING)
 
 
@@ -138,8 +140,8 @@ def _score(model: str, paths: list[Path], out: Path, options: Any, through_prefe
         from flows.orchestrate import score_with_prefect
 
         return score_with_prefect(model, paths, out, options, progress)
+    from flows.reference import resolve
     from flows.score import score_files
-    from flows.tracking import resolve
 
     return score_files(resolve(model), paths, out, options, progress=progress).to_json()
 

@@ -15,10 +15,12 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from flows.home import prefect_home
 
-# Read when Prefect is imported: where it keeps its records, and no usage statistics leave the machine.
+# Read when Prefect is imported: where it keeps its records, and that no usage statistics leave the machine.
 os.environ.setdefault("PREFECT_HOME", str(prefect_home()))
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+# A temporary server on a busy machine needs longer than the twenty seconds it is given otherwise.
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
 
 from prefect import Flow, flow, serve, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -28,13 +30,17 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
 from flows.experiment import ExperimentFile, load_experiment
+from flows.reference import resolve
 from flows.schedule import seconds_of
 from flows.score import ScoreOptions, score_files
-from flows.tracking import resolve, run_address
+from flows.tracking import run_address
 from flows.train import final_metrics, train_experiment
 from pipeline.errors import DeclarationError
 from pipeline.layout import Layout
 from pipeline.progress import Progress, nobody_watches
+
+# Its temporary server fails in a loop, without a word, where this folder is not there.
+Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
 
 P = ParamSpec("P")
 R = TypeVar("R")

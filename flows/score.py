@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from flows.reference import ModelReference
 from flows.steps import Run, directly
-from flows.tracking import ModelReference
 from models.bundle import Bundle
 from pipeline.dataset import hash_of_file
 from pipeline.errors import DataError, DeclarationError, UnwritableError, missing_column

@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,6 +20,7 @@ from typing import Any
 
 # Read when MLflow is imported: no usage statistics leave the machine.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import mlflow
 from mlflow import MlflowClient
@@ -52,15 +54,6 @@ SCORING_REQUIREMENTS = (
 """What scoring imports, besides Winnow itself."""
 
 _SIGNATURE_TYPES = {"integer": DataType.long, "boolean": DataType.boolean, "string": DataType.string}
-
-
-@dataclass(frozen=True)
-class ModelReference:
-    """A version of a model, resolved once: an alias may move while a batch is being scored, a version cannot."""
-
-    name: str
-    version: str
-    bundle: Bundle
 
 
 def tracking_address() -> str:
@@ -117,15 +110,18 @@ class TrackedRun:
 
     def register(self, bundle: Bundle, model: str, metrics: Mapping[str, float]) -> str:
         """Register a bundle, with its final metrics, as the next version of a model and return the version."""
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            # Data and a module that knows how to load it: nothing is pickled.
-            loader_module="models.bundle",
-            data_path=str(bundle.folder),
-            signature=signature_of(bundle),
-            pip_requirements=[f"{name}=={metadata.version(name)}" for name in SCORING_REQUIREMENTS],
-            registered_model_name=model,
-        )
+        with warnings.catch_warnings():
+            # It asks for example events, with which it would start a server to try them; `export` has done better.
+            warnings.filterwarnings("ignore", message=".*input example", category=UserWarning)
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                # Data and a module that knows how to load it: nothing is pickled.
+                loader_module="models.bundle",
+                data_path=str(bundle.folder),
+                signature=signature_of(bundle),
+                pip_requirements=[f"{name}=={metadata.version(name)}" for name in SCORING_REQUIREMENTS],
+                registered_model_name=model,
+            )
         version = str(info.registered_model_version)
         self.client.set_model_version_tag(model, version, DIGEST_TAG, bundle.digest)
         for key, value in _finite(metrics).items():
@@ -184,19 +180,13 @@ def signature_of(bundle: Bundle) -> ModelSignature:
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.float, "score")]))
 
 
-def resolve(reference: str) -> ModelReference:
-    """Return the version that ``NAME``, ``NAME@ALIAS``, ``NAME/VERSION`` or a bundle folder means.
+def version_of(reference: str) -> tuple[str, str]:
+    """Return the name and version that a reference into the registry means now; nothing is fetched.
 
     Raises:
         RegistryError: there is no such model, alias or version; the message lists what there is.
-        BundleError: the bundle is incomplete or altered.
     """
-    if Path(reference).is_dir():
-        bundle = load_bundle(reference)
-        return ModelReference(bundle.manifest.name, f"bundle {bundle.digest[:12]}", bundle)
-    client = connect()
-    name, version = _parse(client, reference)
-    return ModelReference(name, version, fetch(client, name, version))
+    return _parse(connect(), reference)
 
 
 def champion_version(client: MlflowClient, name: str) -> str | None:
