@@ -1,0 +1,122 @@
+"""Rehearsing: everything that preparing would do, but for writing, with every problem told at once.
+
+Owns going on after a problem: where ``prepare`` refuses at the first file that is at fault, a rehearsal
+looks at all of them, and says what it found in those that are well.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import WinnowError, missing_column
+from pipeline.ledger import Ledger
+from pipeline.plan import DataSpec, SampleFile, look_at_file
+from pipeline.progress import Progress, nobody_watches
+from pipeline.sources import describe, iter_chunks
+from pipeline.splitting import PARTS, assign_parts
+
+
+@dataclass(frozen=True)
+class FileFinding:
+    """What one file holds; ``kept`` are the events that neither label nor cuts take out."""
+
+    sample: str
+    path: str
+    read: int
+    kept: int
+    columns_read: int
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What would come out, and everything that stands in the way; one line a problem."""
+
+    files: tuple[FileFinding, ...]
+    parts: dict[str, dict[str, int]]
+    problems: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the record as plain values."""
+        return {"files": [asdict(file) for file in self.files], "parts": self.parts, "problems": list(self.problems)}
+
+    def to_text(self) -> str:
+        """Return the record as a person wants to read it."""
+        lines = [
+            f"{file.sample:<16} {file.read:>12,} events read, {file.kept:>12,} kept, {file.columns_read:>3} columns"
+            f"  {file.path}"
+            for file in self.files
+        ]
+        for part, counts in self.parts.items() if not self.problems else ():
+            lines.append(f"{part:<16} " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+        n_problems = len(self.problems)
+        lines.append("no problem found" if not n_problems else f"{n_problems} problem{'s' * (n_problems > 1)}:")
+        return "\n".join(lines + [f"  {problem}" for problem in self.problems])
+
+
+def rehearse(spec: DataSpec, folder: Path, progress: Progress = nobody_watches) -> Rehearsal:
+    """Read all samples as ``prepare`` would, keep nothing, and return every problem instead of raising the first."""
+    problems: list[str] = []
+    files = list(_files(spec, folder, problems))
+    findings: list[FileFinding] = []
+    counts = np.zeros((len(PARTS), len(spec.classes)), dtype=np.int64)
+    with tempfile.TemporaryDirectory() as nowhere:
+        ledger = Ledger.start(spec, Path(nowhere))
+        for file in files:
+            try:
+                findings.append(_go_through(ledger, file, counts, sum(f.n_events for f in files), progress))
+            except WinnowError as error:
+                problems.append(f"sample {file.sample.name!r}: {error}")
+        for stream in ledger.streams.values():
+            stream.close()
+    if not problems:
+        problems += _empty_classes(spec, counts)
+    parts = {
+        part: dict(zip(spec.classes, map(int, row), strict=True)) for part, row in zip(PARTS, counts, strict=True)
+    }
+    return Rehearsal(tuple(findings), parts, tuple(dict.fromkeys(problems)))
+
+
+def _files(spec: DataSpec, folder: Path, problems: list[str]) -> Iterator[SampleFile]:
+    for index, sample in enumerate(spec.samples):
+        try:
+            paths = sample.paths(folder)
+        except WinnowError as error:
+            problems.append(f"sample {sample.name!r}: {error}")
+            continue
+        for path in paths:
+            try:
+                file = look_at_file(spec, index, path)
+            except WinnowError as error:
+                problems.append(str(error) if sample.name in str(error) else f"sample {sample.name!r}: {error}")
+                continue
+            available = describe(path, sample.layout).columns
+            lacking = sorted(file.needed - available.keys())
+            problems += [f"sample {sample.name!r}: {missing_column(name, available, str(path))}" for name in lacking]
+            if not lacking:
+                yield file
+
+
+def _go_through(
+    ledger: Ledger, file: SampleFile, counts: NDArray[np.int64], total: int, progress: Progress
+) -> FileFinding:
+    read = kept = 0
+    for chunk in iter_chunks(file.path, file.needed, layout=file.sample.layout):
+        events = ledger.account(chunk, file)
+        parts = assign_parts(events.identities, ledger.spec.split.fractions)
+        np.add.at(counts, (parts, events.labels), 1)
+        read, kept = read + len(chunk), kept + len(events.labels)
+        progress("check", len(chunk), total)
+    return FileFinding(file.sample.name, str(file.path), read, kept, len(file.needed))
+
+
+def _empty_classes(spec: DataSpec, counts: NDArray[np.int64]) -> list[str]:
+    return [
+        f"class {name!r} has no events in the {part} part ({counts[:, c].sum()} in all parts)"
+        for p, part in enumerate(PARTS)
+        for c, name in enumerate(spec.classes)
+        if not counts[p, c]
+    ]
