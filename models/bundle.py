@@ -1,6 +1,7 @@
 """The bundle: everything needed to score, in one folder of data.
 
     <folder>/bundle.json      what it is, how its features are made, hashes of the other files
+             bundle.sha256    the hash of bundle.json, as ``sha256sum --check`` reads it
              model.onnx       features → score, with missing-value policy and normalisation inside
              model.keras      the network, for retraining; never read here
              experiment.json  the resolved experiment
@@ -29,13 +30,14 @@ from pydantic import ValidationError
 
 from pipeline.chunk import Chunk, chunk_of_frame
 from pipeline.dataset import hash_of_file
-from pipeline.declare import Declaration
+from pipeline.declare import Declaration, problems_of
 from pipeline.errors import BundleError, DataError
 from pipeline.features import Recipe
 from pipeline.layout import Layout
 from pipeline.normalise import InputTransform
 
 FORMAT = 1
+MANIFEST, CHECKSUM = "bundle.json", "bundle.sha256"
 MODEL, NETWORK = "model.onnx", "model.keras"
 BLOCK = 1024
 """Events in one call of the network: small enough for the cache of one core."""
@@ -77,11 +79,17 @@ class Bundle:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of ``bundle.json``, which holds the hashes of everything else."""
-        return hash_of_file(self.folder / "bundle.json")
+        return hash_of_file(self.folder / MANIFEST)
 
     @cached_property
     def _network(self) -> "ScoringGraph":
         return ScoringGraph(self.folder / MODEL)
+
+    @cached_property
+    def _needed(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The raw and the derived columns that the features need."""
+        recipe, available = self.manifest.recipe, self.manifest.columns
+        return recipe.needed_for(recipe.inputs, available), recipe.derived_for(recipe.inputs, available)
 
     def read_json(self, name: str) -> Any:
         """Return the content of one of the bundle's JSON files."""
@@ -93,9 +101,11 @@ class Bundle:
         Raises:
             MissingColumnError, ColumnTypeError: the events are not those that the model was trained for.
         """
+        raw, derived = self._needed
+        # Other columns are left out: one of them could have the name of a derived column or of an expression.
+        needed = Chunk({name: chunk[name] for name in raw}, len(chunk), chunk.first_event, chunk.source)
         recipe = self.manifest.recipe
-        wanted = recipe.derived_for(recipe.inputs, self.manifest.columns)
-        return recipe.matrix(recipe.derived(chunk, wanted))
+        return recipe.matrix(recipe.derived(needed, derived) if derived else needed)
 
     def score(self, chunk: Chunk) -> NDArray[np.float32]:
         """Return the score of every event, shape ``(n_events,)``, in [0, 1]; 1 is signal."""
@@ -118,17 +128,20 @@ class ScoringGraph:
         # Several single-threaded calls at once beat one call on several threads: each block stays in its cache.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.n_features: int = self._session.get_inputs()[0].shape[1]
 
     def score(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the score of every row of ``(n_events, n_features)``; it depends on that row alone.
 
         Raises:
-            DataError: a score is not a number; no event is given a made-up one.
+            DataError: the matrix has another shape, or a score is not a number; no event is given a made-up one.
         """
+        if features.ndim != 2 or features.shape[1] != self.n_features:
+            raise DataError(f"features have shape {features.shape}; this model takes (n_events, {self.n_features})")
         scores = np.empty(len(features), dtype=np.float32)
 
         def fill(start: int) -> None:
-            block = np.ascontiguousarray(features[start : start + BLOCK])
+            block = np.ascontiguousarray(features[start : start + BLOCK], dtype=np.float64)
             scores[start : start + BLOCK] = self._session.run(["score"], {"features": block})[0]
 
         starts = range(0, len(features), BLOCK)
@@ -146,6 +159,11 @@ def _workers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="score")
 
 
+# A forked process inherits the pool but not its threads, and would wait for them for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.cache_clear)
+
+
 def write_bundle(folder: Path, manifest: BundleManifest, files: Mapping[str, Path]) -> Bundle:
     """Put files into a new bundle folder, hash them, and load the result.
 
@@ -161,7 +179,8 @@ def write_bundle(folder: Path, manifest: BundleManifest, files: Mapping[str, Pat
             shutil.move(path, temporary / name)
         hashes = {name: hash_of_file(temporary / name) for name in files}
         final = manifest.model_copy(update={"files": hashes})
-        (temporary / "bundle.json").write_text(final.model_dump_json(indent=1))
+        (temporary / MANIFEST).write_text(final.model_dump_json(indent=1))
+        (temporary / CHECKSUM).write_text(f"{hash_of_file(temporary / MANIFEST)}  {MANIFEST}\n")
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -175,19 +194,44 @@ def load_bundle(folder: Path | str) -> Bundle:
         BundleError: a file is missing or altered, or the bundle is of another format.
     """
     folder = Path(folder)
-    try:
-        manifest = BundleManifest.model_validate_json((folder / "bundle.json").read_text())
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
-        raise BundleError(f"{folder} is no bundle: {str(error).splitlines()[0]}") from None
-    if manifest.format != FORMAT:
-        raise BundleError(f"{folder} has bundle format {manifest.format}; this version reads {FORMAT}")
+    manifest = _read_manifest(folder)
     for name, expected in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise BundleError(f"{folder} lacks {name}")
-        if hash_of_file(path) != expected:
-            raise BundleError(f"{path} was altered after the bundle was made: its SHA-256 is not the recorded one")
+        _verify(folder / name, expected)
     return Bundle(folder, manifest)
+
+
+def _read_manifest(folder: Path) -> BundleManifest:
+    try:
+        content = json.loads((folder / MANIFEST).read_bytes())
+        found = content["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{folder} is no bundle: its {MANIFEST} cannot be read ({error!r})") from None
+    # Before anything else, because another format may have other files and other keys.
+    if found != FORMAT:
+        raise BundleError(f"{folder} has bundle format {found!r}; this version reads {FORMAT}")
+    _verify(folder / MANIFEST, _recorded(folder / CHECKSUM))
+    try:
+        manifest = BundleManifest.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(problems_of(error, content, BundleManifest))
+        raise BundleError(f"{folder / MANIFEST} is not what this version writes: {problems}") from None
+    if MODEL not in manifest.files:
+        raise BundleError(f"{folder / MANIFEST} records no hash of {MODEL}")
+    return manifest
+
+
+def _recorded(path: Path) -> str:
+    try:
+        return path.read_text().split()[0]
+    except (OSError, UnicodeDecodeError, IndexError):
+        raise BundleError(f"{path.parent} lacks {path.name}, or it is empty or no text") from None
+
+
+def _verify(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise BundleError(f"{path.parent} lacks {path.name}")
+    if hash_of_file(path) != expected:
+        raise BundleError(f"{path} was altered after the bundle was made: its SHA-256 is not the recorded one")
 
 
 class RegisteredModel:

@@ -21,7 +21,9 @@ INITIALISERS = {
     "sigmoid": "glorot_uniform",
     "linear": "glorot_uniform",
 }
-"""Initial weights that keep the variance from layer to layer; He's for everything shaped like a ramp."""
+"""Initial weights that keep the variance from layer to layer; He's for everything shaped like a ramp.
+
+A deep stack of sigmoids fades all the same unless it has batch norm."""
 
 
 class DeepDenseOptions(Declaration):

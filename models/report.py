@@ -175,7 +175,7 @@ training minus test {{ evaluation.gap | measured }}. {{ verdict }}</p>
 </table></div>
 {% endif %}
 
-<h2>Missing values</h2>
+<h2>Missing values in the training part</h2>
 {% if content.missing %}
 <div class="wide"><table>
 <tr><th class="name">feature</th><th>missing values</th></tr>

@@ -39,7 +39,7 @@ OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 VALIDATION_BATCH = 16_384
 EXTREME = 1e3
-"""A network input further from 0 than this is named as the cause of a loss that is not finite."""
+"""An input further from 0, or a weight larger than this, is named as the cause of a loss that is not finite."""
 
 
 class EarlyStoppingSpec(Declaration):
@@ -111,6 +111,11 @@ class TrainingEvents:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def sum_of_weights(self) -> float:
+        """What a weighted mean over these events divides by."""
+        return float(self.weights.sum(dtype=np.float64))
+
 
 class Epochs(Protocol):
     """Whatever can run an epoch: the seam between the loop and the program that does the arithmetic."""
@@ -149,10 +154,9 @@ class KerasEpochs:
         network.compile(optimizer, loss, jit_compile=False)
         self._network, self._batch_size = network, spec.batch_size
         self._train, self._validation = train, validation
-        self._stop = keras.callbacks.TerminateOnNaN()
 
     def run(self, order: NDArray[np.int64], learning_rate: float) -> float:
-        """Train on all events in this order and return the mean weighted loss."""
+        """Train on all events in this order, the tail batch too, and return the mean weighted loss."""
         events = self._train
         self._network.optimizer.learning_rate.assign(learning_rate)
         history = self._network.fit(
@@ -162,9 +166,8 @@ class KerasEpochs:
             batch_size=self._batch_size,
             shuffle=False,
             verbose=0,
-            callbacks=[self._stop],
         )
-        return float(history.history["loss"][-1])
+        return _per_weight(history.history["loss"][-1], events)
 
     def validation_loss(self) -> float:
         """Return the mean weighted loss on the validation events."""
@@ -172,8 +175,12 @@ class KerasEpochs:
         mean = self._network.evaluate(
             events.inputs, events.labels, sample_weight=events.weights, batch_size=VALIDATION_BATCH, verbose=0
         )
-        # Keras divides by the number of events; a mean over weights divides by their sum.
-        return float(mean) * len(events) / float(events.weights.sum(dtype=np.float64))
+        return _per_weight(mean, events)
+
+
+def _per_weight(mean: float, events: TrainingEvents) -> float:
+    # Keras divides by the number of events; a mean over weights divides by their sum.
+    return float(mean) * len(events) / events.sum_of_weights
 
 
 class _Watch:
@@ -202,8 +209,11 @@ def train(
     """Train the network and leave the best weights in it.
 
     Raises:
-        TrainingError: the loss is not finite; the message names the input that caused it.
+        TrainingError: a part has no events or no positive sum of weights, or the loss is not finite; the
+            message names the input, the weight or the learning rate that caused it.
     """
+    parts = {"training": events, "validation": validation}
+    _refuse_weightless(parts)
     epochs: Epochs = KerasEpochs(network, loss, spec, events, validation)
     stopping = spec.early_stopping or EarlyStoppingSpec()
     watch, plateau = _Watch(stopping.min_delta), _Watch()
@@ -212,11 +222,12 @@ def train(
     started = time.monotonic()
     for epoch in range(1, spec.epochs + 1):
         record = _run_epoch(epochs, epoch, random.permutation(len(events)), learning_rate)
-        _refuse_non_finite(record, events, input_names)
+        weights = network.get_weights()
+        _refuse_non_finite(record, weights, parts, input_names)
         history.append(record)
         progress(_told(record, spec.epochs), len(events), spec.epochs * len(events))
         if watch.has_improved(record[stopping.watch]):
-            best_weights, best_epoch = network.get_weights(), epoch
+            best_weights, best_epoch = weights, epoch
         elif spec.early_stopping and watch.epochs_without >= stopping.patience:
             stopped = f"{stopping.watch} has not improved for {stopping.patience} epochs"
             break
@@ -248,7 +259,8 @@ def _next_learning_rate(learning_rate: float, plateau: _Watch, spec: ReduceOnPla
     if plateau.epochs_without < spec.patience:
         return learning_rate
     plateau.epochs_without = 0
-    return max(spec.minimum, learning_rate * spec.factor)
+    # A rate that was declared below the minimum stays where it is.
+    return min(learning_rate, max(spec.minimum, learning_rate * spec.factor))
 
 
 def _training_record(
@@ -277,21 +289,48 @@ def device_name() -> str:
     return names[0] if names else "cpu"
 
 
-def _refuse_non_finite(record: EpochRecord, events: TrainingEvents, names: tuple[str, ...]) -> None:
-    """Stop when a loss is not finite, and say which input is the cause as far as the inputs can tell."""
-    if np.isfinite(record["loss"]) and np.isfinite(record["validation_loss"]):
+def _refuse_weightless(parts: Mapping[str, TrainingEvents]) -> None:
+    for part, events in parts.items():
+        if not len(events):
+            raise TrainingError(f"the {part} part has no events")
+        # NaN is not refused here: it will be found, and told, in the loss.
+        if events.sum_of_weights <= 0:
+            msg = f"the weights of the {len(events)} {part} events add up to {events.sum_of_weights:g}"
+            raise TrainingError(f"{msg}; a mean loss needs a positive sum: more events, or [weights] negative = 'drop'")
+
+
+def _refuse_non_finite(
+    record: EpochRecord,
+    weights: list[NDArray[np.float32]],
+    parts: Mapping[str, TrainingEvents],
+    names: tuple[str, ...],
+) -> None:
+    """Stop when a loss is not finite, and say which input or weight is the cause as far as they can tell."""
+    losses = record["loss"], record["validation_loss"]
+    # A ReLU can turn NaN into 0: the loss looks well although half of the network is lost.
+    if np.isfinite(losses).all() and all(np.isfinite(array).all() for array in weights):
         return
-    heaviest = float(np.abs(events.weights).max())
-    largest = np.abs(events.inputs).max(axis=0)
-    worst = int(np.argmax(np.where(np.isfinite(largest), largest, np.inf)))
-    event = int(np.argmax(np.abs(events.inputs[:, worst])))
-    text = f"the loss is not finite in epoch {record['epoch']}"
-    if not largest[worst] <= EXTREME:
-        text += f": input {names[worst]!r} reaches {events.inputs[event, worst]:g} after normalisation"
-        text += f" (training event {event}); a cut, a sentinel in [features] missing or another [normalise] method"
-        raise TrainingError(f"{text} would mend it")
-    text += f", and no input is extreme (largest: {names[worst]!r}, {largest[worst]:.3g});"
-    text += f" the largest training weight is {heaviest:.3g} with a mean of 1,"
-    raise TrainingError(
-        f"{text} the learning rate {record['learning_rate']:g}: the larger of the two is the likely cause"
-    )
+    what = "a weight of the network" if np.isfinite(losses).all() else "the loss"
+    text = f"{what} is not finite in epoch {record['epoch']}"
+    for part, events in parts.items():
+        event, column = _furthest(events.inputs)
+        value, weight = events.inputs[event, column], events.weights[_furthest(events.weights[:, None])[0]]
+        if not abs(value) <= EXTREME:
+            text += f": input {names[column]!r} reaches {value:g} after normalisation ({part} event {event})"
+            raise TrainingError(
+                f"{text}; a cut, a sentinel in [features] missing or a [normalise] method would mend it"
+            )
+        if not abs(weight) <= EXTREME:
+            text += f": a {part} event has the training weight {weight:g}, where the mean is"
+            raise TrainingError(f"{text} {events.sum_of_weights / len(events):g}; look at the weights of the samples")
+    text += f", and no input or weight is extreme: the learning rate {record['learning_rate']:g} is the likely cause"
+    raise TrainingError(f"{text}; try {record['learning_rate'] / 10:g}")
+
+
+def _furthest(values: NDArray[np.float32]) -> tuple[int, int]:
+    """Return row and column of the value furthest from 0; one that is not a number is further than all."""
+    # Column by column, since this runs only where memory may be short and the inputs are all of it.
+    rows = [int(np.argmax(np.abs(column))) for column in values.T]
+    distances = np.abs([values[row, column] for column, row in enumerate(rows)])
+    column = int(np.argmax(distances))
+    return rows[column], column

@@ -102,16 +102,25 @@ class PreparedDataset:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Open a folder that ``prepare`` has written.
+        """Open a folder that ``prepare`` has written, and count the events that are there.
 
         Raises:
-            DataError: there is no dataset, or it was written by another version.
+            DataError: there is no dataset, it was written by another version, or events are missing.
 
         """
         try:
-            return cls(folder, Manifest.model_validate_json((folder / "manifest.json").read_text()))
+            found = cls(folder, Manifest.model_validate_json((folder / "manifest.json").read_text()))
+            found._count()
         except (OSError, ValueError) as error:
-            raise DataError(f"{folder} holds no prepared dataset: {error}") from None
+            raise DataError(f"{folder} holds no whole prepared dataset: {error}") from None
+        return found
+
+    def _count(self) -> None:
+        for name in PARTS:
+            promised = getattr(self.manifest.events, name)
+            for array, values in vars(self.part(name)).items():
+                if len(values) != promised:
+                    raise ValueError(f"{name}/{array}.npy has {len(values)} events, and the manifest says {promised}")
 
     def part(self, name: str) -> EventArrays:
         """Return the events of ``train``, ``validation`` or ``test``; nothing is loaded before it is used."""
@@ -140,10 +149,11 @@ class ArrayStream:
         self._n += len(block)
 
     def close(self) -> str:
-        """Finish the file and return the SHA-256 of its content."""
-        self._file.seek(0)
-        self._write_header()
-        self._file.close()
+        """Finish the file, once, and return the SHA-256 of its content."""
+        if not self._file.closed:
+            self._file.seek(0)
+            self._write_header()
+            self._file.close()
         return self._digest.hexdigest()
 
     def _write_header(self) -> None:

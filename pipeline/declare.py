@@ -2,11 +2,14 @@
 
 Owns how a declaration is read and how its problems are told. What may be declared belongs to the
 modules that obey it: each has its own ``Declaration`` at the top (``SplitSpec`` in ``splitting``, …).
+
+All sections are read and all their problems told. A rule that holds *between* sections (the head fits the
+classes) is judged when each of them is right: of values that are wrong it could only mislead.
 """
 
 import tomllib
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -58,8 +61,17 @@ def read_declaration(document: dict[str, Any], kind: type[D], where: str) -> D:
 
 
 def problems_of(error: ValidationError, document: dict[str, Any], kind: type[Declaration]) -> list[str]:
-    """Return one line for every problem that pydantic found in a document."""
-    return list(dict.fromkeys(_tell(problem, document, kind) for problem in error.errors()))
+    """Return one line for every place in a document where pydantic found a problem."""
+    found: dict[str, list[tuple[ErrorDetails, type[Declaration]]]] = {}
+    for problem in error.errors():
+        path, model = _locate(problem, document, kind)
+        found.setdefault(path, []).append((problem, model))
+    lines = {path: _tell(problems, _has_inner(path, found)) for path, problems in found.items()}
+    return [f"{path}: {text}" if path else text for path, text in lines.items() if text]
+
+
+def _has_inner(path: str, paths: Iterable[str]) -> bool:
+    return any(other.startswith((f"{path}.", f"{path}[")) for other in paths)
 
 
 def declaration_error(where: str, problems: Sequence[str]) -> DeclarationError:
@@ -68,26 +80,64 @@ def declaration_error(where: str, problems: Sequence[str]) -> DeclarationError:
     return DeclarationError(f"{where}: {len(problems)} {noun}\n" + "\n".join(f"  {p}" for p in problems))
 
 
-def _tell(problem: ErrorDetails, document: dict[str, Any], kind: type[Declaration]) -> str:
-    """Say one of pydantic's problems in the words of the experiment file."""
-    path, model = _locate(problem["loc"], document, kind)
-    allowed = sorted(model.model_fields)
-    name = str(problem["loc"][-1]) if problem["loc"] else ""
+def _tell(problems: list[tuple[ErrorDetails, type[Declaration]]], has_inner: bool) -> str:
+    """Say what is wrong at one place in the words of the experiment file.
+
+    There is one problem, or one for each form that a value may have: ``policy`` is a word or a number. What
+    pydantic says of the other forms is left out where a form was recognised and found wrong (``has_inner``, or
+    another problem beside); so is a list that it calls too short because it threw out the wrong items.
+    """
+    forms = [text for problem, _ in problems if (text := _form(problem))]
+    others = [(problem, model) for problem, model in problems if not _form(problem)]
+    if has_inner:
+        others = [pair for pair in others if pair[0]["type"] != "too_short"]
+    elif not others:
+        value = problems[0][0]["input"]
+        return f"received {_shown(value)}; allowed: {' or '.join(dict.fromkeys(forms))}{_hint(problems)}"
+    return "; ".join(dict.fromkeys(_tell_one(problem, model) for problem, model in others))
+
+
+def _form(problem: ErrorDetails) -> str:
+    """Return what form of value is allowed, where the problem is that the value has another form."""
+    if problem["type"] == "literal_error":
+        return str(problem["ctx"]["expected"]).replace(" or ", ", ")
+    return next((words for start, words in _FORMS.items() if problem["type"].startswith(start)), "")
+
+
+_FORMS = {
+    "string_type": "a text in quotes",
+    "int_": "a whole number",
+    "float_": "a number",
+    "bool_": "true or false",
+    "tuple_": "a list [ … ]",
+    "list_": "a list [ … ]",
+    "dict_": "a table { … }",
+    "model_": "a table { … }",
+}
+
+
+def _hint(problems: list[tuple[ErrorDetails, type[Declaration]]]) -> str:
+    """Return the nearest of the words that are allowed."""
+    expected = [str(p["ctx"]["expected"]) for p, _ in problems if p["type"] == "literal_error"]
+    names = [name.strip(" '") for text in expected for name in text.replace(" or ", ",").split(",")]
+    return nearest_spelling(str(problems[0][0]["input"]), names)
+
+
+def _tell_one(problem: ErrorDetails, model: type[Declaration]) -> str:
     match problem["type"]:
         case "extra_forbidden":
-            text = f"unknown key{nearest_spelling(name, allowed)}; allowed here: {', '.join(allowed)}"
+            allowed = sorted(model.model_fields)
+            return (
+                f"unknown key{nearest_spelling(str(problem['loc'][-1]), allowed)}; allowed here: {', '.join(allowed)}"
+            )
         case "missing":
-            text = "is missing"
-        case "literal_error":
-            choices = problem["ctx"]["expected"]
-            names = [c.strip(" '") for c in choices.replace(" or ", ",").split(",")]
-            hint = nearest_spelling(str(problem["input"]), names)
-            text = f"received {_shown(problem['input'])}; allowed: {choices}{hint}"
+            return "is missing"
         case "value_error":
-            text = f"{problem['ctx']['error']}"
-        case _:
-            text = f"received {_shown(problem['input'])}; {problem['msg'].lower()}"
-    return f"{path}: {text}" if path else text
+            return f"{problem['ctx']['error']}"
+        case "too_short":
+            return f"received {_shown(problem['input'])}; at least {problem['ctx']['min_length']} is needed"
+    said = problem["msg"].replace("Input should", "it should").replace("String should", "the text should")
+    return f"received {_shown(problem['input'])}; {said}"
 
 
 def _shown(value: Any) -> str:
@@ -95,14 +145,15 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _locate(location: tuple[int | str, ...], document: Any, kind: type[Declaration]) -> tuple[str, type[Declaration]]:
+def _locate(problem: ErrorDetails, document: Any, kind: type[Declaration]) -> tuple[str, type[Declaration]]:
     """Return the path of a problem as a reader of the file would write it, and the section's model.
 
     Pydantic adds the names of union members to its locations; those are in no file and are left out.
     """
     path, model, value = "", kind, document
     annotation: Any = None
-    for key in location:
+    for position, key in enumerate(problem["loc"], 1):
+        is_absent = problem["type"] == "missing" and position == len(problem["loc"])
         if isinstance(key, int) and isinstance(value, list | tuple):
             value = value[key] if key < len(value) else None
             name = value.get("name") if isinstance(value, dict) else None
@@ -115,16 +166,12 @@ def _locate(location: tuple[int | str, ...], document: Any, kind: type[Declarati
         elif isinstance(key, str) and isinstance(value, dict) and key in value:
             value, path = value[key], f"{path}.{key}"
             models = _models_in(annotation)
-        elif isinstance(key, str) and _is_missing(key, location, value):
+        elif is_absent:
             path, models = f"{path}.{key}", []
         else:
-            models = [m for m in _models_in(annotation) if m.__name__ == key]
+            models = [m for m in _models_in(annotation) if m.__name__ in str(key)]
         model = models[0] if models else model
     return path.lstrip("."), model
-
-
-def _is_missing(key: str, location: tuple[int | str, ...], value: Any) -> bool:
-    return key == location[-1] and isinstance(value, dict)
 
 
 def _models_in(annotation: Any) -> list[type[Declaration]]:

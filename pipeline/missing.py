@@ -5,6 +5,7 @@ a missing value's place is learnt in ``normalise``, on the training part alone.
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.declare import Declaration
+
+Policy = Literal["median", "mean", "refuse"] | float
 
 
 class MissingPolicy(Declaration):
@@ -24,18 +27,28 @@ class MissingPolicy(Declaration):
     """
 
     values: tuple[float, ...] = ()
-    policy: Literal["median", "mean", "refuse"] | float = "median"
+    policy: Policy = "median"
     flag: bool = False
+
+
+class MissingOverride(Declaration):
+    """What one feature does otherwise than all; what is not said here stays as it is for all."""
+
+    values: tuple[float, ...] | None = None
+    policy: Policy | None = None
+    flag: bool | None = None
 
 
 class MissingSpec(MissingPolicy):
     """``[features] missing``: the policy for all features, and ``overrides`` for some, by name."""
 
-    overrides: dict[str, MissingPolicy] = Field(default_factory=dict)
+    overrides: dict[str, MissingOverride] = Field(default_factory=dict)
 
     def of(self, feature: str) -> MissingPolicy:
         """Return the policy that holds for ``feature``."""
-        return self.overrides.get(feature, self)
+        general = self.model_dump(exclude={"overrides"})
+        own = self.overrides[feature].model_dump(exclude_none=True) if feature in self.overrides else {}
+        return MissingPolicy(**{**general, **own})
 
 
 def is_missing(features: NDArray[np.float64], sentinels: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
@@ -43,12 +56,13 @@ def is_missing(features: NDArray[np.float64], sentinels: Sequence[Sequence[float
 
     The comparison is made in single precision, because a sentinel such as -99.99 that was stored in single
     precision is not the double-precision number of the experiment file; a value too large for single
-    precision counts as infinite.
+    precision counts as infinite, and so does a sentinel.
     """
     with np.errstate(over="ignore"):
         single = features.astype(np.float32)
+        # NaN equals nothing, so it stands where a feature has fewer sentinels than others.
+        rows = [np.array(row, dtype=np.float32) for row in zip_longest(*sentinels, fillvalue=np.nan)]
     missing = ~np.isfinite(single)
-    for i, values in enumerate(sentinels):
-        for value in values:
-            missing[:, i] |= single[:, i] == np.float32(value)
+    for row in rows:
+        missing |= single == row
     return missing

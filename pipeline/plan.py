@@ -13,13 +13,17 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.declare import Declaration
 from pipeline.errors import DataError
 from pipeline.features import FeatureSpec, Recipe, expression_problem
+from pipeline.layout import repeated_names
 from pipeline.normalise import NormaliseSpec
 from pipeline.samples import SampleSpec, classes_of
 from pipeline.schema import ColumnSpec
-from pipeline.selection import SelectSpec
+from pipeline.selection import READ, SelectSpec
 from pipeline.sources import describe
 from pipeline.splitting import SplitSpec
-from pipeline.weights import WeightSpec
+from pipeline.weights import NOT_NEGATIVE, WeightSpec
+
+STEPS = (READ, NOT_NEGATIVE)
+"""Steps of the cut-flow that are no cuts."""
 
 
 class DataSpec(Declaration):
@@ -37,13 +41,27 @@ class DataSpec(Declaration):
     @field_validator("samples")
     @classmethod
     def _have_names_of_their_own(cls, samples: tuple[SampleSpec, ...]) -> tuple[SampleSpec, ...]:
-        names = [sample.name for sample in samples]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two samples are called {twice[0]!r}; every sample needs a name of its own")
+        problems = [
+            f"two samples are called {name!r}; every sample needs a name of its own"
+            for name in repeated_names([sample.name for sample in samples])
+        ]
         if len(classes_of(samples)) < 2:
-            raise ValueError(f"hold one class only: {', '.join(classes_of(samples))}; two are needed at least")
+            problems.append(f"one class only: {', '.join(classes_of(samples))}; at least two are needed")
+        if problems:
+            raise ValueError("; ".join(problems))
         return samples
+
+    @field_validator("select")
+    @classmethod
+    def _are_steps_of_a_cut_flow(cls, select: tuple[SelectSpec, ...]) -> tuple[SelectSpec, ...]:
+        names = [cut.name for cut in select]
+        problems = [
+            f"two cuts are called {name!r}; every cut needs a name of its own" for name in repeated_names(names)
+        ]
+        problems += [f"no cut can be called {name!r}, a step of every cut-flow" for name in STEPS if name in names]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return select
 
     @field_validator("derive")
     @classmethod
@@ -69,7 +87,13 @@ class DataSpec(Declaration):
     @property
     def recipe(self) -> Recipe:
         """How the feature matrix is made."""
-        return Recipe(derive=self.derive, inputs=self.features.inputs, sentinels=self.features.missing.values)
+        missing = self.features.missing
+        return Recipe(
+            derive=self.derive,
+            inputs=self.features.inputs,
+            sentinels=missing.values,
+            own_sentinels={name: missing.of(name).values for name in missing.overrides},
+        )
 
 
 @dataclass(frozen=True)

@@ -1,147 +1,50 @@
 """Preparing: from declared samples to a prepared dataset on disk; the pipeline room's verb.
 
-Reads every file once, chunk by chunk, so memory does not grow with the files, and accounts for every
-event: left out by its label, cut, or kept in one part. The same inputs are not prepared twice: the key of
-a dataset is the hash of the declaration and of every file's bytes.
+Reads every file once, chunk by chunk, so memory does not grow with the files; the account of every event is
+the ``ledger``'s. The same inputs are not prepared twice: the key of a dataset is the hash of the declaration
+and of every file's bytes. Owns that the dataset's folder is there whole or not at all: it is written under
+another name, flushed to disk, counted, and renamed.
 """
 
 import logging
+import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.ahead import ahead
 from pipeline.chunk import Chunk
-from pipeline.dataset import (
-    EventCounts,
-    FileRecord,
-    Manifest,
-    PartStream,
-    PreparedDataset,
-    hash_of,
-    hash_of_file,
-    weigh_part,
-)
+from pipeline.dataset import FileRecord, Manifest, PreparedDataset, hash_of, hash_of_file, weigh_part
 from pipeline.errors import DataError, WinnowError
-from pipeline.normalise import FeatureStatistics, fit_transform
+from pipeline.ledger import KeptEvents, Ledger
+from pipeline.normalise import fit_transform
 from pipeline.plan import DataSpec, SampleFile, plan_files
 from pipeline.progress import Progress, nobody_watches
-from pipeline.samples import LEFT_OUT, SampleSpec, class_indices
-from pipeline.schema import check_columns
-from pipeline.selection import READ, CutFlow, select
+from pipeline.samples import SampleSpec
 from pipeline.sources import iter_chunks
-from pipeline.splitting import PARTS, assign_parts, event_identities
-from pipeline.weights import physics_weights, training_factors
-
-NOT_NEGATIVE = "weight not negative"
+from pipeline.splitting import PARTS
+from pipeline.weights import physics_scale, training_factors
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same declaration would give another dataset."""
 
+PIECE = 2**15
+"""Events that are worked on at a time."""
 
-@dataclass
-class _Ledger:
-    """What is written, learnt and counted while the events go by.
+UNFINISHED = ".tmp"
 
-    ``yields`` has shape ``(n_parts, n_samples, n_classes)``: sums of physics weights before any scaling.
-    """
-
-    spec: DataSpec
-    streams: dict[str, PartStream]
-    statistics: FeatureStatistics
-    yields: NDArray[np.float64]
-    cut_flow: CutFlow
-    read: int = 0
-    left_out: int = 0
-    kept: int = 0
-    n_events: list[int] = field(default_factory=list)
-
-    def counts(self, in_parts: NDArray[np.int64]) -> EventCounts:
-        """Account for every event that was read."""
-        train, validation, test = map(int, in_parts)
-        assert train + validation + test == self.kept
-        cut = self.read - self.left_out - self.kept
-        return EventCounts(
-            read=self.read,
-            kept=self.kept,
-            cut=cut,
-            left_out=self.left_out,
-            train=train,
-            validation=validation,
-            test=test,
-        )
-
-    def absorb(self, chunk: Chunk, file: SampleFile) -> None:
-        """Take in one chunk: label, derive, check, select, weigh, split, write."""
-        self.read += len(chunk)
-        labels = class_indices(chunk, file.sample, self.spec.classes)
-        identities = event_identities(chunk, self.spec.split, file.sample.name, file.path.name, file.features_need)
-        labelled = labels != LEFT_OUT
-        self.left_out += int((~labelled).sum())
-        if not labelled.all():
-            chunk, labels, identities = chunk.keep(labelled), labels[labelled], identities[labelled]
-        chunk = self.spec.recipe.derived(chunk)
-        check_columns(chunk, self.spec.columns, self.spec.features.missing.values)
-        weights = physics_weights(chunk, file.sample.weight, self.spec.weights)
-        kept = self._cut(chunk, file, labels, weights)
-        features = self.spec.recipe.matrix(chunk if kept.all() else chunk.keep(kept))
-        self._write(file.index, features, labels[kept], weights[kept], identities[kept])
-
-    def _cut(
-        self, chunk: Chunk, file: SampleFile, labels: NDArray[np.int8], weights: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """Return which events survive every cut, shape ``(n_events,)``, and enter every step in the cut-flow."""
-        steps = [(READ, np.ones(len(chunk), dtype=np.bool_)), *select(chunk, self.spec.select)]
-        if self.spec.weights.negative == "drop":
-            steps.append((NOT_NEGATIVE, steps[-1][1] & (weights >= 0)))
-        for step, mask in steps:
-            for index in np.unique(labels):
-                survivors = mask & (labels == index)
-                group = _group(file.sample, self.spec.classes[index])
-                self.cut_flow.update(group, step, weights[survivors])
-        return steps[-1][1]
-
-    def _write(
-        self,
-        sample: int,
-        features: NDArray[np.float64],
-        labels: NDArray[np.int8],
-        weights: NDArray[np.float64],
-        identities: NDArray[np.uint64],
-    ) -> None:
-        self.kept += len(labels)
-        parts = assign_parts(identities, self.spec.split.fractions)
-        samples = np.full(len(labels), sample, dtype=np.int16)
-        for index, part in enumerate(PARTS):
-            rows = np.flatnonzero(parts == index)
-            arrays: dict[str, NDArray[Any]] = {
-                "features": features[rows],
-                "label": labels[rows],
-                "sample": samples[rows],
-                "identity": identities[rows],
-                "physics_weight": weights[rows],
-            }
-            self.streams[part].append(arrays)
-            np.add.at(self.yields[index, sample], labels[rows], weights[rows])
-            if part == "train":
-                self.statistics.update(arrays["features"], arrays["identity"])
-
-
-def _steps(spec: DataSpec) -> list[str]:
-    """Return the names of the cut-flow's steps after the first."""
-    return [cut.name for cut in spec.select] + [NOT_NEGATIVE] * (spec.weights.negative == "drop")
-
-
-def _group(sample: SampleSpec, class_name: str) -> str:
-    return sample.name if isinstance(sample.label, str) else f"{sample.name}: {class_name}"
+ABANDONED_AFTER = 24 * 3600.0
+"""Seconds without a byte written after which an unfinished dataset is taken for that of a killed process."""
 
 
 def prepare(
@@ -165,22 +68,58 @@ def prepare(
 
     """
     files = list(plan_files(spec, folder))
-    digests = [hash_of_file(file.path) for file in files]
+    digests = _digests(files)
     key = dataset_key(spec, files, digests)
-    if (store / key / "manifest.json").exists():
-        log.info("prepared dataset %s exists already", key[:12])
-        return PreparedDataset.open(store / key)
     store.mkdir(parents=True, exist_ok=True)
-    temporary = store / f".{key}.{uuid.uuid4().hex}.tmp"
+    _remove_abandoned(store)
+    if (existing := _existing(store / key)) is not None:
+        return existing
+    temporary = store / f".{key}.{uuid.uuid4().hex}{UNFINISHED}"
     temporary.mkdir()
     try:
-        ledger = _read_files(spec, files, temporary, progress, chunk_bytes)
-        manifest = _finish(ledger, files, digests, key)
+        with closing(Ledger.start(spec, temporary)) as ledger:
+            _read_files(ledger, files, progress, chunk_bytes)
+            manifest = _finish(ledger, files, digests, key)
         (temporary / "manifest.json").write_text(manifest.model_dump_json(indent=1))
+        PreparedDataset.open(temporary)
+        _flush(temporary)
         _publish(temporary, store / key)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return PreparedDataset.open(store / key)
+
+
+def _digests(files: list[SampleFile]) -> list[str]:
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(hash_of_file, [file.path for file in files]))
+
+
+def _existing(folder: Path) -> PreparedDataset | None:
+    """Return the dataset that is there already; a damaged one is moved out of the way."""
+    if not folder.exists():
+        return None
+    try:
+        found = PreparedDataset.open(folder)
+    except DataError as error:
+        log.warning("prepared again: %s", error)
+        damaged = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}{UNFINISHED}")
+        folder.replace(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+        return None
+    log.info("prepared dataset %s exists already", folder.name[:12])
+    return found
+
+
+def _remove_abandoned(store: Path) -> None:
+    """Remove what a killed process left behind; one that still writes touches its files all the time."""
+    for folder in store.glob(f".*{UNFINISHED}"):
+        try:
+            touched = max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
+        except FileNotFoundError:
+            continue  # just finished, or just removed by another process
+        if time.time() - touched > ABANDONED_AFTER:
+            log.warning("removing %s, which nobody has written to for a day", folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def dataset_key(spec: DataSpec, files: list[SampleFile], digests: list[str]) -> str:
@@ -191,6 +130,21 @@ def dataset_key(spec: DataSpec, files: list[SampleFile], digests: list[str]) -> 
     return hash_of([FORMAT, declared])
 
 
+def _flush(folder: Path) -> None:
+    """Have every file and folder written to the disk itself, so that a power cut leaves no half of them."""
+    paths = [*folder.rglob("*"), folder]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(_flush_one, paths))
+
+
+def _flush_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _publish(temporary: Path, final: Path) -> None:
     try:
         temporary.replace(final)
@@ -198,25 +152,37 @@ def _publish(temporary: Path, final: Path) -> None:
         # Another process was faster with the same dataset; theirs is as good as ours.
         if not (final / "manifest.json").exists():
             raise
+    _flush_one(final.parent)
 
 
-def _read_files(spec: DataSpec, files: list[SampleFile], folder: Path, progress: Progress, chunk_bytes: int) -> _Ledger:
-    ledger = _Ledger(
-        spec,
-        {part: PartStream(folder / part, len(spec.features.inputs)) for part in PARTS},
-        FeatureStatistics([spec.features.missing.of(name).values for name in spec.features.inputs]),
-        np.zeros((len(PARTS), len(spec.samples), len(spec.classes))),
-        CutFlow.start(_steps(spec)),
-    )
+def _read_files(ledger: Ledger, files: list[SampleFile], progress: Progress, chunk_bytes: int) -> None:
+    """Take every file through three stages, each a thread: read, account, store."""
     total = sum(file.n_events for file in files)
+    with closing(ahead(_chunks(files, chunk_bytes))) as chunks, closing(ahead(_accounts(chunks, ledger))) as accounts:
+        for kept in accounts:
+            ledger.store(kept)
+            progress("prepare", kept.n_read, total)
+
+
+def _chunks(files: list[SampleFile], chunk_bytes: int) -> Iterator[tuple[SampleFile, Chunk]]:
     for file in files:
-        before = ledger.read
         for chunk in iter_chunks(file.path, file.needed, layout=file.sample.layout, chunk_bytes=chunk_bytes):
-            with _named_after(file.sample):
-                ledger.absorb(chunk, file)
-            progress("prepare", len(chunk), total)
-        ledger.n_events.append(ledger.read - before)
-    return ledger
+            yield from ((file, piece) for piece in _pieces(chunk))
+
+
+def _pieces(chunk: Chunk) -> Iterator[Chunk]:
+    """Cut a chunk up: what is read well in large blocks is worked on well in small ones, which stay in the cache."""
+    for start in range(0, len(chunk), PIECE):
+        columns = {name: column[start : start + PIECE] for name, column in chunk.columns.items()}
+        n_events = min(PIECE, len(chunk) - start)
+        yield replace(chunk, columns=columns, n_events=n_events, first_event=chunk.first_event + start, original=None)
+
+
+def _accounts(chunks: Iterator[tuple[SampleFile, Chunk]], ledger: Ledger) -> Iterator[KeptEvents]:
+    for file, chunk in chunks:
+        with _named_after(file.sample):
+            kept = ledger.account(chunk, file)
+        yield kept
 
 
 @contextmanager
@@ -227,21 +193,20 @@ def _named_after(sample: SampleSpec) -> Iterator[None]:
         raise type(error)(f"sample {sample.name!r}: {error}") from None
 
 
-def _weigh(ledger: _Ledger, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def _weigh(ledger: Ledger, counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Write the two final weights of every part and return the training factors, shape ``(n_classes,)``."""
-    spec, yields = ledger.spec, ledger.yields
-    factors = training_factors(yields[0].sum(axis=0), int(counts[0].sum()), spec.weights)
-    whole = yields.sum(axis=0)
-    for index, part in enumerate(PARTS):
-        here, nominal = yields[index], 1 / getattr(spec.split.fractions, part)
-        scale = np.where(here > 0, whole / np.where(here > 0, here, 1), nominal)
+    spec = ledger.spec
+    factors = training_factors(ledger.yields[0].sum(axis=0), int(counts[0].sum()), spec.weights)
+    whole = ledger.sizes.sum(axis=0)
+    for size, part in zip(ledger.sizes, PARTS, strict=True):
+        scale = physics_scale(size, getattr(spec.split.fractions, part), whole)
         weigh_part(ledger.streams[part].folder, scale, factors)
     return factors
 
 
-def _finish(ledger: _Ledger, files: list[SampleFile], digests: list[str], key: str) -> Manifest:
+def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: str) -> Manifest:
     spec, statistics = ledger.spec, ledger.statistics
-    content = hash_of([stream.close() for stream in ledger.streams.values()])
+    content = ledger.close()
     counts = np.array([stream.class_counts(len(spec.classes)) for stream in ledger.streams.values()])
     _refuse_empty_classes(spec, counts, ledger.yields)
     names = spec.features.inputs
@@ -255,8 +220,8 @@ def _finish(ledger: _Ledger, files: list[SampleFile], digests: list[str], key: s
         samples=tuple(sample.name for sample in spec.samples),
         columns=files[0].kinds,
         files=tuple(
-            FileRecord(sample=f.sample.name, path=str(f.path), sha256=d, n_events=n)
-            for f, d, n in zip(files, digests, ledger.n_events, strict=True)
+            FileRecord(sample=f.sample.name, path=str(f.path), sha256=d, n_events=ledger.read[f.index, f.path])
+            for f, d in zip(files, digests, strict=True)
         ),
         events=ledger.counts(counts.sum(axis=1)),
         cut_flow=ledger.cut_flow.to_json(),

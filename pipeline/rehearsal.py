@@ -74,9 +74,7 @@ def rehearse(spec: DataSpec, folder: Path, progress: Progress = nobody_watches) 
             stream.close()
     if not problems:
         problems += _empty_classes(spec, counts)
-    parts = {
-        part: dict(zip(spec.classes, map(int, row), strict=True)) for part, row in zip(PARTS, counts, strict=True)
-    }
+    parts = {part: dict(zip(spec.classes, map(int, row), strict=True)) for part, row in zip(PARTS, counts, strict=True)}
     return Rehearsal(tuple(findings), parts, tuple(dict.fromkeys(problems)))
 
 

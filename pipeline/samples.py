@@ -5,11 +5,11 @@ the event weights are ``weights``'.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.chunk import Chunk
 from pipeline.declare import Declaration
@@ -36,7 +36,7 @@ class LabelSpec(Declaration):
         values = [value for values in self.classes.values() for value in values]
         if not self.classes:
             raise ValueError("names no class; write for instance { column = 'species', signal = 2 }")
-        if len({(str(v)) for v in values}) < len(values):
+        if len(set(values)) < len(values):  # 1, 1.0 and true are one value, as they are in a column
             raise ValueError("gives one value to two classes")
         return self
 
@@ -49,6 +49,18 @@ class LabelSpec(Declaration):
         }
 
 
+def _as_text(value: object) -> object:
+    """A number is an expression as well: ``weight = 2.5`` means what it says."""
+    return repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _refuse_layout(**chosen: Any) -> None:
+    try:
+        Layout(**chosen)
+    except DeclarationError as error:
+        raise ValueError(str(error)) from None
+
+
 class SampleSpec(Declaration):
     """Events of one origin: a set of files of one layout."""
 
@@ -56,17 +68,21 @@ class SampleSpec(Declaration):
     label: str | LabelSpec
     files: tuple[str, ...] = Field(min_length=1)
     tree: str | None = None
-    weight: str = "1"
+    weight: Annotated[str, BeforeValidator(_as_text)] = "1"
     columns: tuple[str, ...] | None = None
     separator: str = ","
 
-    @model_validator(mode="after")
-    def _has_a_layout(self) -> "SampleSpec":
-        try:
-            _ = self.layout
-        except DeclarationError as error:
-            raise ValueError(str(error)) from None
-        return self
+    @field_validator("columns")
+    @classmethod
+    def _are_different(cls, columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        _refuse_layout(columns=columns)
+        return columns
+
+    @field_validator("separator")
+    @classmethod
+    def _separates(cls, separator: str) -> str:
+        _refuse_layout(separator=separator)
+        return separator
 
     @property
     def layout(self) -> Layout:

@@ -13,6 +13,9 @@ from pydantic import model_validator
 from pipeline.chunk import Chunk, Column
 from pipeline.declare import Declaration
 from pipeline.errors import ColumnTypeError, DataError
+from pipeline.missing import MissingSpec, is_missing
+
+NO_SENTINELS = MissingSpec()
 
 
 class ColumnSpec(Declaration):
@@ -33,7 +36,7 @@ class ColumnSpec(Declaration):
         return self
 
 
-def check_columns(chunk: Chunk, columns: Mapping[str, ColumnSpec], sentinels: tuple[float, ...] = ()) -> None:
+def check_columns(chunk: Chunk, columns: Mapping[str, ColumnSpec], missing: MissingSpec = NO_SENTINELS) -> None:
     """Check the columns of a chunk against what was declared of them; columns that are not there are not checked.
 
     Raises:
@@ -44,7 +47,7 @@ def check_columns(chunk: Chunk, columns: Mapping[str, ColumnSpec], sentinels: tu
     for name, spec in columns.items():
         if name in chunk:
             _check_kind(name, chunk, spec)
-            _check_range(name, chunk, spec, sentinels)
+            _check_range(name, chunk, spec, missing.of(name).values)
 
 
 def _check_kind(name: str, chunk: Chunk, spec: ColumnSpec) -> None:
@@ -67,7 +70,7 @@ def _check_range(name: str, chunk: Chunk, spec: ColumnSpec, sentinels: tuple[flo
     values = _numbers(chunk[name])
     low = -np.inf if spec.min is None else spec.min
     high = np.inf if spec.max is None else spec.max
-    outside = np.isfinite(values) & ((values < low) | (values > high)) & ~np.isin(values, sentinels)
+    outside = ((values < low) | (values > high)) & ~is_missing(values[:, None], [sentinels])[:, 0]
     if outside.any():
         unit = f" {spec.unit}" if spec.unit else ""
         first = values[np.flatnonzero(outside)[0]]

@@ -7,7 +7,7 @@ another order or next year gives every event the same part, and candidates of on
 
 from collections.abc import Collection
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import awkward as ak
 import numpy as np
@@ -22,7 +22,8 @@ from pipeline.errors import ColumnTypeError, DataError
 PARTS = ("train", "validation", "test")
 """The parts of a dataset; an event's part is an index into this."""
 
-_LARGEST_EXACT = {np.dtype(np.float32): 2**24, np.dtype(np.float64): 2**53}
+_ALL_WHOLE_FROM = {np.dtype(np.float32): 2**24, np.dtype(np.float64): 2**53}
+"""Where the whole numbers of a type begin to be too far apart: two ids may have become one."""
 
 
 class Fractions(Declaration):
@@ -48,7 +49,7 @@ class SplitSpec(Declaration):
     ``salt`` gives another, independent split. ``folds`` larger than 1 is not available yet.
     """
 
-    by: tuple[str, ...] | Literal["row", "content"] = "row"
+    by: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["row", "content"] = "row"
     fractions: Fractions = Fractions()
     folds: Literal[1] = 1
     salt: str = "winnow"
@@ -73,17 +74,17 @@ def event_identities(
     names = spec.columns(feature_columns)
     state = np.full(len(chunk), _hash_text(f"{spec.salt}\0{sample}"), dtype=np.uint64)
     if spec.by == "row":
-        state = _mix(state ^ _hash_text(file_name))
-        return _mix(state ^ (np.arange(len(chunk), dtype=np.uint64) + np.uint64(chunk.first_event)))
+        state = scramble(state ^ _hash_text(file_name))
+        return scramble(state ^ (np.arange(len(chunk), dtype=np.uint64) + np.uint64(chunk.first_event)))
     for name in names:
         bits = _column_bits(chunk, name, is_declared=spec.by != "content")
-        state = _mix(state ^ bits)
+        state = scramble(state ^ bits)
     return state
 
 
 def assign_parts(identities: NDArray[np.uint64], fractions: Fractions) -> NDArray[np.int8]:
     """Return the part of every event as an index into ``PARTS``, shape ``(n_events,)``."""
-    uniform = _mix(identities).astype(np.float64) / 2.0**64
+    uniform = scramble(identities).astype(np.float64) / 2.0**64
     edges = [fractions.train, fractions.train + fractions.validation]
     return np.searchsorted(edges, uniform, side="right").astype(np.int8)
 
@@ -96,53 +97,62 @@ def _column_bits(chunk: Chunk, name: str, is_declared: bool) -> NDArray[np.uint6
         if is_declared:
             raise ColumnTypeError(f"{where} is jagged; an identity has one value per event")
         return _jagged_bits(column)
-    if column.ndim > 1:
-        return _row_bits(column)
-    if column.dtype == object:
-        return pd.util.hash_array(column).astype(np.uint64)
-    if column.dtype.kind in "iub":
-        return column.astype(np.int64).view(np.uint64) if column.dtype.kind != "u" else column.astype(np.uint64)
     if is_declared:
-        _refuse_lost_digits(column, where)
+        _refuse_lost_identities(column, where)
+    return _row_bits(column) if column.ndim > 1 else _value_bits(column)
+
+
+def _value_bits(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """Return 64 bits for each value, shape ``(n,)``: the same for 3 as int16, as uint64 and as double."""
+    if values.dtype == object:
+        return pd.util.hash_array(values).astype(np.uint64)
+    if values.dtype.kind == "u":
+        return values.astype(np.uint64)
+    if values.dtype.kind in "ib":
+        return values.astype(np.int64).view(np.uint64)
     # Adding 0.0 turns -0.0 into 0.0; NaNs of different payload become one.
-    canonical = np.where(np.isnan(column), np.nan, column.astype(np.float64) + 0.0)
-    return canonical.view(np.uint64)
+    exact = np.where(np.isnan(values), np.nan, values.astype(np.float64) + 0.0)
+    # One block of a CSV may hold whole numbers only and the next not: the type must not decide.
+    is_whole = (exact == np.floor(exact)) & (np.abs(exact) < 2.0**63)
+    whole = np.where(is_whole, exact, 0.0).astype(np.int64)
+    return np.where(is_whole, whole.view(np.uint64), exact.view(np.uint64))
 
 
-def _refuse_lost_digits(column: NDArray[Any], where: str) -> None:
-    n_missing = int(np.isnan(column).sum())
+def _refuse_lost_identities(column: NDArray[Any], where: str) -> None:
+    n_missing = int(pd.isna(column).sum())
     if n_missing:
         raise DataError(f"{where} has no value in {n_missing} of {len(column)} events")
-    is_whole = bool(len(column)) and bool(np.all(column == np.floor(column)))
-    limit = _LARGEST_EXACT.get(column.dtype, 2**11)
-    if is_whole and np.abs(column).max() > limit:
-        msg = f"{where} holds whole numbers up to {np.abs(column).max():.0f} as {column.dtype}, "
-        raise ColumnTypeError(msg + f"which is exact to {limit} only: different events would become one")
+    if column.dtype.kind != "f" or not column.size:
+        return
+    largest, limit = np.abs(column).max(), _ALL_WHOLE_FROM.get(column.dtype, 2**11)
+    if largest >= limit:
+        msg = f"{where} holds numbers up to {largest:.0f} as {column.dtype}, "
+        raise ColumnTypeError(msg + f"which is exact below {limit} only: different events would become one")
 
 
 def _row_bits(matrix: NDArray[Any]) -> NDArray[np.uint64]:
     state = np.zeros(len(matrix), dtype=np.uint64)
-    for column in np.ascontiguousarray(matrix.astype(np.float64) + 0.0).view(np.uint64).T:
-        state = _mix(state ^ column)
+    for column in matrix.reshape(len(matrix), -1).T:
+        state = scramble(state ^ _value_bits(column))
     return state
 
 
 def _jagged_bits(column: Any) -> NDArray[np.uint64]:
     counts = ak.to_numpy(ak.num(column)).astype(np.int64)
-    values = ak.to_numpy(ak.flatten(column)).astype(np.float64) + 0.0
-    position = np.arange(len(values)) - np.repeat(np.cumsum(counts) - counts, counts)
-    mixed = _mix(values.view(np.uint64) ^ _mix(position.astype(np.uint64)))
+    bits = _value_bits(ak.to_numpy(ak.flatten(column)))
+    position = np.arange(len(bits)) - np.repeat(np.cumsum(counts) - counts, counts)
+    mixed = scramble(bits ^ scramble(position.astype(np.uint64)))
     sums = np.zeros(len(counts) + 1, dtype=np.uint64)
     ends = np.cumsum(counts)
     running = np.concatenate([sums[:1], np.cumsum(mixed, dtype=np.uint64)])
-    return _mix((running[ends] - running[ends - counts]) ^ counts.view(np.uint64))
+    return scramble((running[ends] - running[ends - counts]) ^ counts.view(np.uint64))
 
 
 def _hash_text(text: str) -> np.uint64:
     return np.uint64(int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little"))
 
 
-def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def scramble(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Scramble 64 bits so that every output bit depends on every input bit (the SplitMix64 step).
 
     References:

@@ -1,8 +1,9 @@
 """Weights: how much each event counts, for physics and for training.
 
 Owns the two weights. The *physics weight* makes yields, metrics and significance; it is the sample's
-expression, put through one policy for negative values, and after a split scaled so that every part has
-the yield of the whole sample. The *training weight* may balance the classes; it never leaves training.
+expression, put through one policy for negative values, and after a split scaled by 1 / fraction so that
+every part stands for the whole sample. The *training weight* may balance the classes; it never leaves
+training.
 """
 
 from typing import Literal
@@ -14,6 +15,9 @@ from pipeline.chunk import Chunk
 from pipeline.declare import Declaration
 from pipeline.errors import ColumnTypeError, DataError
 from pipeline.expressions import column_or_expression, evaluate_flat
+
+NOT_NEGATIVE = "weight not negative"
+"""The step of the cut-flow where events of negative weight are dropped."""
 
 
 class WeightSpec(Declaration):
@@ -55,6 +59,20 @@ def _without_negative(weights: NDArray[np.float64], text: str, spec: WeightSpec,
         msg = f"{source}: weight {text!r} is negative in {n_negative} events, and [weights] negative is 'refuse'"
         raise DataError(f"{msg}; 'keep', 'drop' and 'absolute' would go on")
     return np.abs(weights) if spec.negative == "absolute" else weights
+
+
+def physics_scale(size: NDArray[np.float64], fraction: float, whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the factor from a part's physics weights to the whole sample's, in the shape of ``size``.
+
+    Args:
+        size: sums of absolute physics weights in the part.
+        fraction: the share of events that the part was meant to get.
+        whole: the same sums in all parts together.
+
+    The fraction is the one that came out, so where no weight is negative the yield is kept exactly. It is a
+    share of absolute weights: a sum where positive and negative weights cancel could be tiny, or of the other sign.
+    """
+    return np.where(size > 0, whole / np.where(size > 0, size, 1.0), 1 / fraction)
 
 
 def training_factors(class_yields: NDArray[np.float64], n_events: int, spec: WeightSpec) -> NDArray[np.float64]:

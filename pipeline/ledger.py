@@ -1,0 +1,146 @@
+"""The ledger: what is counted, learnt and written while the events of all samples go by.
+
+Owns the account of every event: left out by its label, cut, or kept in one part. Which files are read, and
+what becomes of the folder, is ``prepare``'s.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.chunk import Chunk
+from pipeline.dataset import EventCounts, PartStream, hash_of
+from pipeline.normalise import FeatureStatistics
+from pipeline.plan import DataSpec, SampleFile
+from pipeline.samples import LEFT_OUT, SampleSpec, class_indices
+from pipeline.schema import check_columns
+from pipeline.selection import READ, CutFlow, select
+from pipeline.splitting import PARTS, assign_parts, event_identities
+from pipeline.weights import NOT_NEGATIVE, physics_weights
+
+
+@dataclass(frozen=True, eq=False)
+class KeptEvents:
+    """The events of one chunk that no label left out and no cut removed; first axis ``n_events`` everywhere."""
+
+    sample: int
+    n_read: int
+    features: NDArray[np.float64]
+    labels: NDArray[np.int8]
+    weights: NDArray[np.float64]
+    identities: NDArray[np.uint64]
+
+
+@dataclass
+class Ledger:
+    """What is known so far. ``read`` counts the events of each file of each sample.
+
+    ``yields`` and ``sizes`` have shape ``(n_parts, n_samples, n_classes)``: sums of physics weights and of their
+    absolute values, before any scaling. ``account`` and ``store`` touch different fields, so that two threads may
+    call one each.
+    """
+
+    spec: DataSpec
+    streams: dict[str, PartStream]
+    statistics: FeatureStatistics
+    yields: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    cut_flow: CutFlow
+    read: Counter[tuple[int, Path]] = field(default_factory=Counter)
+    left_out: int = 0
+
+    @classmethod
+    def start(cls, spec: DataSpec, folder: Path) -> Self:
+        """Begin with no events; the parts are written into ``folder``."""
+        sums = (len(PARTS), len(spec.samples), len(spec.classes))
+        dropped = [NOT_NEGATIVE] * (spec.weights.negative == "drop")
+        return cls(
+            spec,
+            {part: PartStream(folder / part, len(spec.features.inputs)) for part in PARTS},
+            FeatureStatistics([spec.features.missing.of(name).values for name in spec.features.inputs]),
+            np.zeros(sums),
+            np.zeros(sums),
+            CutFlow.start([cut.name for cut in spec.select] + dropped),
+        )
+
+    def account(self, chunk: Chunk, file: SampleFile) -> KeptEvents:
+        """Say of every event of a chunk where it went: label, derive, check, weigh, select."""
+        n_read = len(chunk)
+        labels = class_indices(chunk, file.sample, self.spec.classes)
+        identities = event_identities(chunk, self.spec.split, file.sample.name, file.path.name, file.features_need)
+        labelled = labels != LEFT_OUT
+        self.read[file.index, file.path] += n_read
+        self.left_out += n_read - int(labelled.sum())
+        if not labelled.all():
+            chunk, labels, identities = chunk.keep(labelled), labels[labelled], identities[labelled]
+        chunk = self.spec.recipe.derived(chunk)
+        check_columns(chunk, self.spec.columns, self.spec.features.missing)
+        weights = physics_weights(chunk, file.sample.weight, self.spec.weights)
+        kept = self._cut(chunk, file.sample, labels, weights)
+        if not kept.all():
+            chunk, labels, weights, identities = chunk.keep(kept), labels[kept], weights[kept], identities[kept]
+        return KeptEvents(file.index, n_read, self.spec.recipe.matrix(chunk), labels, weights, identities)
+
+    def _cut(
+        self, chunk: Chunk, sample: SampleSpec, labels: NDArray[np.int8], weights: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Return which events survive every cut, shape ``(n_events,)``, and enter every step in the cut-flow."""
+        steps = [(READ, np.ones(len(chunk), dtype=np.bool_)), *select(chunk, self.spec.select)]
+        if self.spec.weights.negative == "drop":
+            steps.append((NOT_NEGATIVE, steps[-1][1] & (weights >= 0)))
+        for index in np.flatnonzero(np.bincount(labels)):
+            of_class = labels == index
+            group = _group(sample, self.spec.classes[index])
+            for step, mask in steps:
+                self.cut_flow.update(group, step, weights[mask & of_class])
+        return steps[-1][1]
+
+    def store(self, kept: KeptEvents) -> None:
+        """Write the events of a chunk into their parts, and learn from those of the training part."""
+        parts = assign_parts(kept.identities, self.spec.split.fractions)
+        for index, part in enumerate(PARTS):
+            rows = np.flatnonzero(parts == index)
+            arrays: dict[str, NDArray[Any]] = {
+                "features": kept.features.take(rows, axis=0),
+                "label": kept.labels[rows],
+                "sample": np.full(len(rows), kept.sample, dtype=np.int16),
+                "identity": kept.identities[rows],
+                "physics_weight": kept.weights[rows],
+            }
+            self.streams[part].append(arrays)
+            self.yields[index, kept.sample] += self._by_class(arrays["label"], arrays["physics_weight"])
+            self.sizes[index, kept.sample] += self._by_class(arrays["label"], np.abs(arrays["physics_weight"]))
+            if part == "train":
+                self.statistics.update(arrays["features"], arrays["identity"])
+
+    def close(self) -> str:
+        """Finish the files of all parts, once, and return the hash of their content."""
+        return hash_of([stream.close() for stream in self.streams.values()])
+
+    def _by_class(self, labels: NDArray[np.int8], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(labels, weights=weights, minlength=len(self.spec.classes)).astype(np.float64)
+
+    def counts(self, in_parts: NDArray[np.int64]) -> EventCounts:
+        """Account for every event that was read; ``in_parts`` are the events found in the finished parts."""
+        flow = self.cut_flow.rows()
+        train, validation, test = map(int, in_parts)
+        kept, cut = train + validation + test, flow[0].events - flow[-1].events
+        read = self.read.total()
+        assert read == kept + cut + self.left_out, (read, kept, cut, self.left_out)
+        return EventCounts(
+            read=read,
+            kept=kept,
+            cut=cut,
+            left_out=self.left_out,
+            train=train,
+            validation=validation,
+            test=test,
+        )
+
+
+def _group(sample: SampleSpec, class_name: str) -> str:
+    return sample.name if isinstance(sample.label, str) else f"{sample.name}: {class_name}"

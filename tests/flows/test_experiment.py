@@ -1,0 +1,109 @@
+"""The whole experiment file: read into one frozen value, or every problem told at once."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.experiment import load_experiment
+from pipeline.errors import DeclarationError
+
+GOOD = """
+[experiment]
+name = "pion-muon"
+[[samples]]
+name = "muons"
+label = "signal"
+files = ["muons.root"]
+[[samples]]
+name = "pions"
+label = "background"
+files = ["pions.root"]
+[features]
+inputs = ["pt", "eta"]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "experiment.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(DeclarationError, match=r"experiment\.toml: \d+ problem") as caught:
+        load_experiment(written(folder, text))
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+def test_a_short_file_is_enough_and_the_defaults_are_filled_in(tmp_path: Path) -> None:
+    file = load_experiment(written(tmp_path, GOOD))
+    assert file.content.classes == ("background", "signal")
+    assert file.content.model_dump(mode="json")["training"]["epochs"] > 0
+    assert file.folder == tmp_path
+
+
+def test_the_hash_is_that_of_the_resolved_experiment(tmp_path: Path) -> None:
+    hashes = [
+        load_experiment(written(tmp_path, text)).content.hash
+        for text in (GOOD, GOOD + "[split]\nby = 'row' # as by default\n", GOOD + "[split]\nsalt = 'other'\n")
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("[features]", "[feature]"), "feature: unknown key (did you mean 'features'?)"),
+        (("inputs", "input"), "features.input: unknown key (did you mean 'inputs'?)"),
+        (('name = "pions"', 'name = "muons"'), "samples: two samples are called 'muons'"),
+        (('"background"', '"signal"'), "samples: one class only: signal"),
+        (
+            ('files = ["muons.root"]', 'files = "muons.root"'),
+            "samples[muons].files: received 'muons.root'; allowed: a list",
+        ),
+        (('label = "signal"', "label = 3"), "samples[muons].label: received 3; allowed: a text in quotes or a table"),
+        (('name = "pion-muon"', 'name = "pion muon"'), "experiment.name: received 'pion muon'"),
+    ],
+)
+def test_a_misspelt_or_wrong_value_is_named_with_its_place(tmp_path: Path, change: tuple[str, str], line: str) -> None:
+    found = problems(tmp_path, GOOD.replace(*change, 1))
+    assert any(problem.startswith(line) for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("[model]\narchitecture = 'deep-dens'", "model: architecture = 'deep-dens' is not known (did you mean"),
+        ("[model]\noptions = { widhts = [1] }", "model: options.widhts: unknown key (did you mean 'widths'?)"),
+        ("[split]\nfractions = { train = 0.5 }", "split.fractions: the fractions add up to 0.9, not to 1"),
+        ("[split]\nby = 'rows'", "split.by: received 'rows'; allowed: a list [ … ] or 'row', 'content' (did"),
+        ("[derive]\nratio = 'a / / b'", "derive: ratio = 'a / / b'"),
+        ("[[select]]\nname = 'a'\nkeep = 'pt >'", "select[a].keep: 'pt >' is no expression"),
+        ("[training]\nearly_stopping = { patience = 0 }", "training.early_stopping.patience: received 0"),
+        ("[normalise]\nmethod = 'standart'", "normalise.method: received 'standart'; allowed: 'standard', 'robust'"),
+    ],
+)  # fmt: skip
+def test_a_section_that_cannot_be_obeyed_is_named_with_its_place(tmp_path: Path, section: str, line: str) -> None:
+    (problem,) = problems(tmp_path, GOOD + section)
+    assert problem.startswith(line)
+
+
+def test_problems_in_different_sections_are_told_together(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace("label", "lable", 1) + "[training]\nepoch = 3\n[weights]\nnegative = 'kep'\n[split]\nfolds = 0\n"
+    )
+    paths = {problem.split(":")[0] for problem in problems(tmp_path, text)}
+    expected = {"samples[muons].lable", "samples[muons].label", "training.epoch", "weights.negative", "split.folds"}
+    assert paths == expected
+
+
+def test_a_head_that_does_not_fit_the_classes_is_refused(tmp_path: Path) -> None:
+    third = '[[samples]]\nname = "kaons"\nlabel = "kaon"\nfiles = ["kaons.root"]\n'
+    (problem,) = problems(tmp_path, GOOD.replace("[features]", third + "[features]"))
+    assert "model.head = 'binary' needs" in problem
+    assert "kaon" in problem
+
+
+def test_a_syntax_error_has_its_line(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match=r"is not valid TOML: .*line 3"):
+        load_experiment(written(tmp_path, GOOD.replace('"pion-muon"', '"pion-muon')))

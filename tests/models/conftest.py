@@ -1,0 +1,115 @@
+"""A small real bundle, trained once a session: a recipe, a transform, a network, a graph, a folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.build import ModelSpec, build, head_of, scoring_network
+from models.bundle import MODEL, NETWORK, Bundle, BundleManifest, write_bundle
+from models.export import export_onnx
+from models.training import TrainingSpec, train, training_events
+from pipeline.chunk import chunk_of
+from pipeline.dataset import EventArrays
+from pipeline.features import Recipe
+from pipeline.layout import Layout
+from pipeline.missing import MissingSpec
+from pipeline.normalise import FeatureStatistics, InputTransform, NormaliseSpec, fit_transform
+
+Columns = dict[str, NDArray[Any]]
+
+RECIPE = Recipe(
+    derive={"pt_per_hit": "pt / (hits + 1)", "only_in_a_cut": "trigger * 2"},
+    inputs=("pt", "hits", "mass", "time", "pt_per_hit"),
+    sentinels=(-999.0,),
+)
+MISSING = MissingSpec(values=(-999.0,), flag=True)
+
+
+def draw_columns(n_events: int, seed: int) -> Columns:
+    """Draw raw columns; odd events are signal. ``time`` is a large number of which the last digits count."""
+    generator = np.random.default_rng(seed)
+    label = np.arange(n_events) % 2
+    mass = generator.normal(90 + 5 * label, 10, n_events)
+    mass[generator.random(n_events) < 0.05] = -999.0
+    return {
+        "pt": generator.normal(30 + 8 * label, 8, n_events),
+        "hits": generator.poisson(5 + 2 * label, n_events),
+        "mass": mass,
+        "time": 1.6e9 + generator.normal(label, 1.0, n_events),
+    }
+
+
+def learn_transform(features: NDArray[np.float64], spec: NormaliseSpec, missing: MissingSpec) -> InputTransform:
+    """Return the transform that follows from all of ``features``."""
+    names = tuple(f"x_{i}" for i in range(features.shape[1]))
+    statistics = FeatureStatistics([missing.of(name).values for name in names])
+    statistics.update(features, np.arange(len(features), dtype=np.uint64))
+    return fit_transform(statistics, names, spec, missing)
+
+
+def arrays_of(features: NDArray[np.float64]) -> EventArrays:
+    """Return events of weight 1 as a prepared dataset has them; odd ones are signal."""
+    n_events = len(features)
+    rows = np.arange(n_events)
+    return EventArrays(
+        features=features,
+        label=(rows % 2).astype(np.int8),
+        sample=np.zeros(n_events, dtype=np.int16),
+        identity=rows.astype(np.uint64),
+        physics_weight=np.ones(n_events),
+        training_weight=np.ones(n_events, dtype=np.float32),
+    )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A bundle and what it was made of."""
+
+    bundle: Bundle
+    network: Any
+    scoring: Any
+    transform: InputTransform
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[[int, int], Columns]:
+    """``draw(n_events, seed)`` gives raw columns."""
+    return draw_columns
+
+
+@pytest.fixture(scope="session")
+def learn() -> Callable[[NDArray[np.float64], NormaliseSpec, MissingSpec], InputTransform]:
+    """``learn(features, normalise, missing)`` gives the transform."""
+    return learn_transform
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A bundle that was trained for three epochs on 4,000 events."""
+    folder = tmp_path_factory.mktemp("trained")
+    features = RECIPE.matrix(RECIPE.derived(chunk_of(draw_columns(4_000, 1)), {"pt_per_hit"}))
+    transform = learn_transform(features, NormaliseSpec(), MISSING)
+    spec = ModelSpec(options={"widths": [16, 16]})
+    network = build(spec, transform.n_inputs, 2, seed=1)
+    events = training_events(arrays_of(features), transform)
+    training = TrainingSpec(epochs=3, batch_size=256, learning_rate=1e-2)
+    train(network, head_of(spec).loss(), training, events, events, transform.input_names, seed=1)
+    scoring = scoring_network(network, head_of(spec))
+    export_onnx(scoring, transform, folder / MODEL)
+    network.save(folder / NETWORK)
+    manifest = BundleManifest(
+        name="toy",
+        classes=("background", "signal"),
+        recipe=RECIPE,
+        columns={"pt": "float", "hits": "integer", "mass": "float", "time": "float"},
+        layouts=(Layout(),),
+        transform=transform,
+        provenance={"seed": "1"},
+        files={},
+    )
+    files = {name: folder / name for name in (MODEL, NETWORK)}
+    return Trained(write_bundle(folder / "bundle", manifest, files), network, scoring, transform)

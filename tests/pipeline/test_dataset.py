@@ -1,0 +1,69 @@
+"""The prepared dataset on disk: arrays that grow, and a folder that is whole or refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.dataset import ArrayStream, PartStream, PreparedDataset, hash_of, hash_of_file, weigh_part
+from pipeline.errors import DataError
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [1], [3, 0, 2], [70_000, 1]])
+@pytest.mark.parametrize("row", [(), (3,)])
+def test_what_is_appended_is_what_numpy_loads(tmp_path: Path, sizes: list[int], row: tuple[int, ...]) -> None:
+    blocks = [np.random.default_rng(n).normal(size=(n, *row)) for n in sizes]
+    stream = ArrayStream(tmp_path / "x.npy", np.float64, row)
+    for block in blocks:
+        stream.append(block)
+    stream.close()
+    expected = np.concatenate(blocks) if blocks else np.empty((0, *row))
+    assert np.array_equal(np.load(tmp_path / "x.npy"), expected)
+
+
+def test_the_hash_of_a_stream_is_that_of_its_content_and_not_of_its_blocks(tmp_path: Path) -> None:
+    hashes = []
+    for number, cuts in enumerate([[10], [3, 7], [5]]):
+        stream = ArrayStream(tmp_path / f"{number}.npy", np.int8)
+        for block in np.split(np.arange(10), cuts):
+            stream.append(block)
+        hashes.append(stream.close())
+    assert len(set(hashes)) == 1
+
+
+def test_a_stream_of_another_type_has_another_hash(tmp_path: Path) -> None:
+    kinds: list[Any] = [np.int8, np.uint8]
+    assert len({ArrayStream(tmp_path / "x.npy", kind).close() for kind in kinds}) == 2
+
+
+def test_weights_are_written_from_sample_and_class(tmp_path: Path) -> None:
+    stream = PartStream(tmp_path / "train", 1)
+    labels, samples = np.array([0, 1, 1], np.int8), np.array([0, 0, 1], np.int16)
+    weights, identity = np.array([1.0, 2.0, -3.0]), np.arange(3, dtype=np.uint64)
+    names = ("features", "label", "sample", "identity", "physics_weight")
+    stream.append(dict(zip(names, (weights[:, None], labels, samples, identity, weights), strict=True)))
+    stream.close()
+    weigh_part(tmp_path / "train", np.array([[2.0, 3.0], [5.0, 7.0]]), np.array([10.0, 100.0]))
+    assert np.load(tmp_path / "train/physics_weight.npy").tolist() == [2.0, 6.0, -21.0]
+    assert np.load(tmp_path / "train/training_weight.npy").tolist() == [10.0, 200.0, -300.0]
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text(), max_size=5))
+def test_the_hash_of_a_value_does_not_depend_on_the_order_of_its_keys(value: dict[str, Any]) -> None:
+    assert hash_of(value) == hash_of(dict(reversed(value.items())))
+
+
+def test_a_file_has_the_hash_that_everybody_else_computes(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc")  # the example of FIPS 180-4
+    assert hash_of_file(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("manifest", [None, "", "{}", '{"format": "?"}'])
+def test_a_folder_without_a_whole_dataset_is_refused(tmp_path: Path, manifest: str | None) -> None:
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(DataError, match="holds no whole prepared dataset"):
+        PreparedDataset.open(tmp_path)

@@ -1,0 +1,56 @@
+"""What counts as missing, and which policy holds for which feature."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from pipeline.missing import MissingSpec, is_missing
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39, -999.0, float(np.float32(-99.99)), -99.99])
+def test_a_missing_value_is_recognised_however_it_was_stored(value: float) -> None:
+    assert is_missing(np.array([[value]]), [(-999.0, -99.99)]).all()
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e38, -998.9999, 1e-300])
+def test_an_ordinary_value_is_not_missing(value: float) -> None:
+    assert not is_missing(np.array([[value]]), [(-999.0, -99.99)]).any()
+
+
+def test_each_feature_has_its_own_sentinels() -> None:
+    features = np.array([[-1.0, -1.0, -1.0], [-9.0, -9.0, -9.0]])
+    assert is_missing(features, [(-1.0,), (), (-1.0, -9.0)]).tolist() == [[True, False, True], [False, False, True]]
+
+
+def test_a_sentinel_beyond_single_precision_is_infinite_like_the_value() -> None:
+    largest = float(np.finfo(np.float64).max)
+    assert is_missing(np.array([[largest], [1.0]]), [(largest,)]).tolist() == [[True], [False]]
+
+
+def test_no_events_have_no_missing_values() -> None:
+    assert is_missing(np.empty((0, 2)), [(-1.0,), ()]).shape == (0, 2)
+
+
+def test_an_override_says_what_differs_and_leaves_the_rest_as_for_all() -> None:
+    spec = MissingSpec.model_validate(
+        {"values": [-999.0], "flag": True, "overrides": {"met": {"policy": 0.0}, "pt": {"values": []}}}
+    )
+    assert (spec.of("met").values, spec.of("met").policy, spec.of("met").flag) == ((-999.0,), 0.0, True)
+    assert (spec.of("pt").values, spec.of("pt").policy) == ((), "median")
+    assert spec.of("eta").policy == "median"
+
+
+def test_an_override_survives_being_written_and_read_again() -> None:
+    spec = MissingSpec.model_validate({"values": [-999.0], "overrides": {"met": {"policy": "mean"}}})
+    again = MissingSpec.model_validate(spec.model_dump(mode="json"))
+    assert again.of("met") == spec.of("met")
+
+
+def test_an_override_that_empties_the_sentinels_is_another_declaration_than_one_that_does_not() -> None:
+    specs = [MissingSpec.model_validate({"values": [-1.0], "overrides": {"met": o}}) for o in ({}, {"values": []})]
+    assert specs[0].model_dump() != specs[1].model_dump()
+
+
+def test_nan_needs_no_sentinel_and_cannot_be_one() -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        MissingSpec(values=(float("nan"),))
