@@ -72,9 +72,8 @@ def simulate(
 @app.command()
 def check(experiment: ExperimentPath, as_json: AsJson = False) -> None:
     """Find every problem of an experiment file and of its data before anything is trained."""
-    from pipeline.rehearsal import rehearse
-
     from flows.experiment import load_experiment
+    from pipeline.rehearsal import rehearse
 
     file = load_experiment(experiment)
     rehearsal = rehearse(file.content, file.folder)

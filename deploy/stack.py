@@ -7,6 +7,7 @@ on 127.0.0.1 and keeps its data in the home.
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from urllib.request import urlopen
 
 from flows.experiment import ExperimentFile
 from flows.home import home, logs, prefect_home
-from pipeline.errors import WinnowError
+from pipeline.errors import DeclarationError, WinnowError
 
 HOST = "127.0.0.1"
 PATIENCE = 90.0
@@ -28,8 +29,10 @@ def run_stack(files: Sequence[ExperimentFile], mlflow_port: int, prefect_port: i
     """Start the stack and wait until it is interrupted or one of its processes ends.
 
     Raises:
+        DeclarationError: a port is in use.
         WinnowError: a process ended by itself, or a server did not answer in time.
     """
+    _refuse_taken_ports([mlflow_port, prefect_port, *range(service_port, service_port + len(files))])
     home().mkdir(parents=True, exist_ok=True)
     os.environ.update(_addresses(mlflow_port, prefect_port))
     with contextlib.ExitStack() as stack:
@@ -43,6 +46,25 @@ def run_stack(files: Sequence[ExperimentFile], mlflow_port: int, prefect_port: i
             _tell(f"{name:<10} {address}")
         _tell(f"ready; logs are in {logs()}; end with Ctrl-C")
         _wait_for_the_first_end(processes)
+
+
+def _refuse_taken_ports(ports: Sequence[int]) -> None:
+    taken = [port for i, port in enumerate(ports) if port in ports[:i] or not _is_free(port)]
+    if taken:
+        raise DeclarationError(
+            f"port {taken[0]} is in use; choose another with --mlflow-port, --prefect-port or --service-port"
+        )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As servers do: a port whose last connections are only fading out is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 def _addresses(mlflow_port: int, prefect_port: int) -> dict[str, str]:
@@ -91,12 +113,17 @@ def _running(name: str, arguments: list[str]) -> Iterator[subprocess.Popen[bytes
 
 
 def _end(process: subprocess.Popen[bytes], patience: float = 10.0) -> None:
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-            return
+    """Ask a process and all it started to end, and end what is left when it has, or when patience has run out."""
+    _signal_group(process, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(patience)
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], sign: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, sign)
 
 
 def _wait_for(name: str, health: str, process: subprocess.Popen[bytes]) -> None:

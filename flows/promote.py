@@ -2,7 +2,9 @@
 
 Owns the ``[promotion]`` section and the decision; who holds the alias is ``tracking``'s knowledge. The
 first version of a model becomes champion; a later one only if it is better on events that neither has
-seen: the test part, which by its hashed split is the same for every version trained on these events.
+seen: the test part, which by its hashed split is the same for every version trained on these events with
+this ``[split]``. After another split the champion may have been trained on some of them, which can only
+flatter the champion; the reason says so.
 """
 
 from dataclasses import dataclass
@@ -45,7 +47,7 @@ def decide(challenger: Bundle, champion: Bundle | None, test: EventArrays, spec:
     else:
         scores = [challenger.score_features(test.features), champion.score_features(test.features[:, columns])]
         difference = auc_difference(scores[0], scores[1], test.label, test.physics_weight)
-        basis = "the same test events"
+        basis = "the same test events" + _caveat(challenger, champion)
     is_better = difference.value > spec.better_than_champion_by
     comparison = f"AUC difference to the champion {difference.value:+.5f} ± {difference.error:.5f} on {basis}"
     return Decision(is_better, difference, f"{comparison}; more than {spec.better_than_champion_by:g} is needed")
@@ -56,9 +58,15 @@ def _shared_features(challenger: Bundle, champion: Bundle) -> list[int] | None:
     ours, theirs = challenger.manifest.recipe, champion.manifest.recipe
     used = theirs.derived_for(theirs.inputs, champion.manifest.columns)
     is_same = all(ours.derive.get(name) == theirs.derive[name] for name in used)
-    if not is_same or ours.sentinels != theirs.sentinels or not set(theirs.inputs) <= set(ours.inputs):
+    is_same &= (ours.sentinels, ours.own_sentinels) == (theirs.sentinels, theirs.own_sentinels)
+    if not is_same or not set(theirs.inputs) <= set(ours.inputs):
         return None
     return [ours.inputs.index(name) for name in theirs.inputs]
+
+
+def _caveat(challenger: Bundle, champion: Bundle) -> str:
+    ours, theirs = (bundle.read_json("experiment.json")["split"] for bundle in (challenger, champion))
+    return "" if ours == theirs else ", some of which the champion may have been trained on (another split)"
 
 
 def _recorded_difference(challenger: Bundle, champion: Bundle) -> Measured:

@@ -5,18 +5,17 @@ file that is at fault is quarantined (left alone, and named) and the others go o
 has scored already is not scored again.
 """
 
-import json
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from flows.journal import Journal, ScoredFile, announce, record
 from flows.reference import ModelReference
 from flows.steps import Run, directly
 from models.bundle import Bundle
@@ -26,9 +25,6 @@ from pipeline.layout import Layout
 from pipeline.progress import Progress, nobody_watches
 from pipeline.sinks import open_sink
 from pipeline.sources import describe, iter_chunks
-
-JOURNAL = "winnow-scores.jsonl"
-"""The record of what was scored, one line a file, beside the outputs."""
 
 CHUNK_BYTES = 16 * 2**20
 
@@ -40,23 +36,6 @@ class ScoreOptions:
     layout: Layout | None = None
     score_column: str = "score"
     overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class ScoredFile:
-    """One line of the journal."""
-
-    input: str
-    input_sha256: str
-    output: str
-    output_sha256: str
-    events_in: int
-    events_out: int
-    model: str
-    version: str
-    bundle: str
-    score_column: str
-    scored_at: str
 
 
 @dataclass(frozen=True)
@@ -109,7 +88,8 @@ def score_files(
     """
     started = time.monotonic()
     _refuse_collisions(files, out)
-    results = [run(score_or_quarantine, reference, path, out, options, progress) for path in files]
+    journal = Journal.read(out)
+    results = [run(score_or_quarantine, reference, path, out / path.name, options, journal, progress) for path in files]
     return ScoreOutcome(
         scored=tuple(r for r, is_new in results if isinstance(r, ScoredFile) and is_new),
         already_scored=tuple(r for r, is_new in results if isinstance(r, ScoredFile) and not is_new),
@@ -130,16 +110,39 @@ def _refuse_collisions(files: Sequence[Path], out: Path) -> None:
 
 
 def score_or_quarantine(
-    reference: ModelReference, path: Path, out: Path, options: ScoreOptions, progress: Progress
+    reference: ModelReference, path: Path, target: Path, options: ScoreOptions, journal: Journal, progress: Progress
 ) -> tuple[ScoredFile | Quarantined, bool]:
     """Score one file unless that is done already; return the result and whether it is new."""
     try:
-        done = find_in_journal(reference.bundle, path, out, options)
+        done = find_in_journal(journal, reference.bundle, path, target, options)
         if done is not None:
             return done, False
-        return score_file(reference, path, out / path.name, options, progress), True
+        _refuse_strangers(journal, target, options)
+        return score_file(reference, path, target, options, progress), True
     except DataError as error:
         return Quarantined(str(path), str(error)), True
+
+
+def find_in_journal(
+    journal: Journal, bundle: Bundle, path: Path, target: Path, options: ScoreOptions
+) -> ScoredFile | None:
+    """Return the record of an output that is what scoring ``path`` now would give again, or ``None``."""
+    last = journal.last.get(target.name)
+    if last is None or not target.is_file() or not path.is_file():
+        return None
+    is_same_question = last.bundle == bundle.digest and last.score_column == options.score_column
+    if not is_same_question or last.input_sha256 != hash_of_file(path):
+        return None
+    if last.output_sha256 != hash_of_file(target):
+        return None
+    # The folder may have had another name when the record was written.
+    return replace(last, input=str(path), output=str(target))
+
+
+def _refuse_strangers(journal: Journal, target: Path, options: ScoreOptions) -> None:
+    """Refuse to replace a file that no run of Winnow has written there."""
+    if target.exists() and not options.overwrite and target.name not in journal.names:
+        raise UnwritableError(f"{target} exists and was not written by Winnow; --overwrite replaces it")
 
 
 def score_file(
@@ -150,32 +153,40 @@ def score_file(
     Raises:
         DataError: the file is unreadable, lacks a column, or holds another kind of values; nothing is written.
     """
-    bundle = reference.bundle
-    _refuse_strangers(target, options)
-    layout = layout_for(path, bundle, options.layout)
-    digest, total = hash_of_file(path), describe(path, layout).n_events
-    needed, events_in = bundle.manifest.columns, 0
-    chunks = iter_chunks(path, needed, layout=layout, chunk_bytes=CHUNK_BYTES, keep_original=True)
-    with open_sink(target, path, layout, {options.score_column: np.dtype(np.float32)}) as sink:
-        for chunk in chunks:
-            sink.write(chunk, {options.score_column: bundle.score(chunk)})
-            events_in += len(chunk)
-            progress(f"score {path.name}", len(chunk), total)
+    layout = layout_for(path, reference.bundle, options.layout)
+    # Before the events are read: what is added to the file meanwhile makes it another one for the next run.
+    digest = hash_of_file(path)
+    events_in, events_out = _write_scores(reference.bundle, path, target, layout, options, progress)
     scored = ScoredFile(
         input=str(path),
         input_sha256=digest,
         output=str(target),
         output_sha256=hash_of_file(target),
         events_in=events_in,
-        events_out=sink.n_events,
+        events_out=events_out,
         model=reference.name,
         version=reference.version,
-        bundle=bundle.digest,
+        bundle=reference.bundle.digest,
         score_column=options.score_column,
         scored_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    _write_journal(target.parent, scored)
+    record(target, scored)
     return scored
+
+
+def _write_scores(
+    bundle: Bundle, path: Path, target: Path, layout: Layout, options: ScoreOptions, progress: Progress
+) -> tuple[int, int]:
+    """Write the scored file and return how many events were read and how many written."""
+    total, events_in = describe(path, layout).n_events, 0
+    chunks = iter_chunks(path, bundle.manifest.columns, layout=layout, chunk_bytes=CHUNK_BYTES, keep_original=True)
+    with open_sink(target, path, layout, {options.score_column: np.dtype(np.float32)}) as sink:
+        for chunk in chunks:
+            sink.write(chunk, {options.score_column: bundle.score(chunk)})
+            events_in += len(chunk)
+            progress(f"score {path.name}", len(chunk), total)
+        announce(target)
+    return events_in, sink.n_events
 
 
 def layout_for(path: Path, bundle: Bundle, given: Layout | None) -> Layout:
@@ -196,47 +207,3 @@ def layout_for(path: Path, bundle: Bundle, given: Layout | None) -> Layout:
             return layout
         problems.append(missing_column(lacking[0], found.columns, str(path)))
     raise problems[0]
-
-
-def _refuse_strangers(target: Path, options: ScoreOptions) -> None:
-    """Refuse to replace a file that no run of Winnow has written there."""
-    if target.exists() and not options.overwrite and not any(r.output == str(target) for r in journal(target.parent)):
-        raise UnwritableError(f"{target} exists and was not written by Winnow; --overwrite replaces it")
-
-
-def journal(out: Path) -> list[ScoredFile]:
-    """Return what was scored into a folder, oldest first; a line cut short by a kill is left out."""
-    path = out / JOURNAL
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text().splitlines():
-        try:
-            records.append(ScoredFile(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue
-    return records
-
-
-def find_in_journal(bundle: Bundle, path: Path, out: Path, options: ScoreOptions) -> ScoredFile | None:
-    """Return the record of an output that is what scoring ``path`` now would give again, or ``None``."""
-    records = [r for r in journal(out) if r.output == str(out / path.name)]
-    if not records or not (out / path.name).exists():
-        return None
-    last = records[-1]
-    is_same_question = last.bundle == bundle.digest and last.score_column == options.score_column
-    if not is_same_question or last.input_sha256 != hash_of_file(path):
-        return None
-    return last if last.output_sha256 == hash_of_file(out / path.name) else None
-
-
-def _write_journal(out: Path, record: ScoredFile) -> None:
-    # One write of a whole line to a file opened for appending: lines of several workers do not mix. The
-    # leading line end closes a line that a kill may have cut short.
-    line = f"\n{json.dumps(asdict(record))}\n".encode()
-    descriptor = os.open(out / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, line)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,18 +9,23 @@ import fcntl
 import logging
 import math
 import os
+import re
 import shutil
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 # Read when MLflow is imported: no usage statistics leave the machine.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+# It would write the run's address, and bars, between the results on standard output and our own bars.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
 from mlflow import MlflowClient
@@ -53,6 +58,12 @@ SCORING_REQUIREMENTS = (
 )
 """What scoring imports, besides Winnow itself."""
 
+LONGEST_SOURCE = 60_000
+"""Characters that MLflow has room for in the list of a dataset's files."""
+
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""The codes by which MLflow says that there is no such thing; any other one is a failure of the registry."""
+
 _SIGNATURE_TYPES = {"integer": DataType.long, "boolean": DataType.boolean, "string": DataType.string}
 
 
@@ -71,6 +82,16 @@ def connect() -> MlflowClient:
     return MlflowClient()
 
 
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    """Say in our own words that the registry is away or refuses."""
+    try:
+        yield
+    except MlflowException as error:
+        reason = str(error).strip().partition("\n")[0][:400]
+        raise RegistryError(f"MLflow at {tracking_address()} does not do what it is asked: {reason}") from error
+
+
 @dataclass(frozen=True)
 class TrackedRun:
     """A run that is being recorded."""
@@ -84,15 +105,15 @@ class TrackedRun:
 
     def log_parameters(self, document: Mapping[str, Any]) -> None:
         """Record a nested document as parameters with dotted names."""
-        mlflow.log_params({key: str(value)[:6000] for key, value in _flattened(document)})
+        mlflow.log_params({_allowed_name(key): str(value)[:6000] for key, value in _flattened(document)})
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
         mlflow.set_tags(dict(tags))
 
     def log_dataset(self, name: str, content: str, files: Sequence[str]) -> None:
-        """Record which data went in."""
-        source = CodeDatasetSource({"files": list(files)})
+        """Record which data went in; of very many files the first ones are named."""
+        source = CodeDatasetSource({"n_files": len(files), "files": _that_fit(files)})
         mlflow.log_input(MetaDataset(source, name=name, digest=content[:32]), context="training")
 
     def log_files(self, files: Sequence[Path], folder: str | None = None) -> None:
@@ -133,14 +154,19 @@ class TrackedRun:
 
 @contextlib.contextmanager
 def tracked_run(experiment: str) -> Iterator[TrackedRun]:
-    """Record a run under an experiment; an exception marks it as failed and is recorded with it."""
-    client = connect()
-    _ensure_experiment(client, experiment)
-    mlflow.set_experiment(experiment)
-    with mlflow.start_run() as run:
+    """Record a run under an experiment; an exception marks it as failed and is recorded with it.
+
+    Raises:
+        RegistryError: MLflow does not answer, or refuses what is to be recorded.
+    """
+    with _answering():
+        client = connect()
+        _ensure_experiment(client, experiment)
+        mlflow.set_experiment(experiment)
+    with _answering(), mlflow.start_run() as run:
         try:
             yield TrackedRun(run.info.run_id, client)
-        except Exception as error:
+        except BaseException as error:
             mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:4000])
             raise
 
@@ -156,6 +182,16 @@ def _ensure_experiment(client: MlflowClient, name: str) -> None:
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+def _allowed_name(key: str) -> str:
+    """Return a name of a parameter that MLflow takes: a sample may be called W+jets."""
+    return re.sub(r"[^\w.\- :]", "_", key)[:250]
+
+
+def _that_fit(files: Sequence[str]) -> list[str]:
+    sizes = accumulate(len(file) + 8 for file in files)
+    return [file for file, size in zip(files, sizes, strict=True) if size < LONGEST_SOURCE]
 
 
 def _flattened(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -180,6 +216,7 @@ def signature_of(bundle: Bundle) -> ModelSignature:
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.float, "score")]))
 
 
+@_answering()
 def version_of(reference: str) -> tuple[str, str]:
     """Return the name and version that a reference into the registry means now; nothing is fetched.
 
@@ -189,12 +226,19 @@ def version_of(reference: str) -> tuple[str, str]:
     return _parse(connect(), reference)
 
 
+@_answering()
 def champion_version(client: MlflowClient, name: str) -> str | None:
-    """Return the version that is champion, or ``None``."""
+    """Return the version that is champion, or ``None``.
+
+    Raises:
+        RegistryError: MLflow does not answer, which is not the same as having no champion.
+    """
     try:
         return str(client.get_model_version_by_alias(name, CHAMPION).version)
-    except MlflowException:
-        return None
+    except MlflowException as error:
+        if error.error_code in _ABSENT:
+            return None
+        raise
 
 
 def _parse(client: MlflowClient, reference: str) -> tuple[str, str]:
@@ -205,11 +249,13 @@ def _parse(client: MlflowClient, reference: str) -> tuple[str, str]:
             return name, str(client.get_model_version(name, version).version)
         return name, str(client.get_model_version_by_alias(name, alias if at else CHAMPION).version)
     except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
         raise RegistryError(_what_there_is(client, reference, name)) from error
 
 
 def _what_there_is(client: MlflowClient, reference: str, name: str) -> str:
-    models = {model.name: model for model in client.search_registered_models()}
+    models = {model.name: model for model in client.search_registered_models(max_results=1000)}
     if name not in models:
         known = ", ".join(sorted(models)) or "none"
         return f"no model {name!r} in the registry{nearest_spelling(name, models)}, and no such folder; models: {known}"
@@ -218,6 +264,7 @@ def _what_there_is(client: MlflowClient, reference: str, name: str) -> str:
     return f"model {name!r} has no {reference!r}; versions: {versions}; aliases: {aliases}"
 
 
+@_answering()
 def fetch(client: MlflowClient, name: str, version: str) -> Bundle:
     """Return the bundle of a version; each is downloaded once and kept in the home under its digest."""
     digest = client.get_model_version(name, version).tags.get(DIGEST_TAG)
@@ -244,22 +291,27 @@ def fetch(client: MlflowClient, name: str, version: str) -> Bundle:
 
 @contextlib.contextmanager
 def promotion_lock(name: str) -> Iterator[None]:
-    """Let one process at a time decide about the champion of a model: the registry itself cannot compare and swap."""
+    """Let one process at a time decide about the champion of a model: the registry itself cannot compare and swap.
+
+    This holds for the processes that share a home; training on several machines needs a home in common.
+    """
     home().mkdir(parents=True, exist_ok=True)
     with (home() / f".promote-{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
+@_answering()
 def set_champion(client: MlflowClient, name: str, version: str) -> None:
     """Make a version champion and remember the one before, for a way back."""
     previous = champion_version(client, name)
-    if previous is not None:
+    if previous not in (None, version):
         client.set_registered_model_tag(name, PREVIOUS_CHAMPION_TAG, previous)
     client.set_registered_model_alias(name, CHAMPION, version)
     log.info("%s version %s is champion (before: %s)", name, version, previous or "none")
 
 
+@_answering()
 def promote_by_hand(reference: str) -> dict[str, str | None]:
     """Make a version champion, whatever its numbers; return who is and who was.
 

@@ -26,6 +26,7 @@ from models.evaluation import Evaluation, ScoredPart, evaluate
 from models.export import assert_parity, export_onnx
 from models.training import TrainingRecord, train, training_events
 from pipeline.dataset import EventArrays, PreparedDataset, cut_flow_rows
+from pipeline.errors import BundleError, RegistryError
 from pipeline.prepare import prepare
 from pipeline.progress import Progress, nobody_watches
 
@@ -92,7 +93,8 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
     """Prepare, train, export, evaluate, bundle, report, register, and promote if better.
 
     Raises:
-        WinnowError: a step failed; the run is recorded as failed and nothing is registered.
+        WinnowError: a step failed; the run is recorded as failed, and unless the version was complete by
+            then, nothing is registered.
     """
     with tracked_run(file.content.name) as tracked:
         folder = run(make_run_folder, file, tracked)
@@ -306,9 +308,19 @@ def promote_if_better(
     name = file.content.name
     with promotion_lock(name):
         current = champion_version(tracked.client, name)
-        champion = fetch(tracked.client, name, current) if current else None
-        decision = decide(bundle, champion, dataset.part("test"), file.content.promotion)
+        decision = _decide(file, bundle, dataset, tracked, current)
         if decision.is_promoted:
             set_champion(tracked.client, name, version)
     tracked.log_tags({"winnow.promoted": str(decision.is_promoted).lower(), "winnow.promotion": decision.reason})
     return decision
+
+
+def _decide(
+    file: ExperimentFile, bundle: Bundle, dataset: PreparedDataset, tracked: TrackedRun, current: str | None
+) -> Decision:
+    try:
+        champion = fetch(tracked.client, file.content.name, current) if current else None
+        return decide(bundle, champion, dataset.part("test"), file.content.promotion)
+    except (BundleError, RegistryError) as error:
+        # What was just trained is worth keeping, whatever became of the champion's files.
+        return Decision(False, None, f"the champion, version {current}, cannot be compared with: {error}")

@@ -10,7 +10,7 @@
     │   └── UnwritableError         events that cannot be written out as they were read
     ├── TrainingError           training stopped: non-finite loss, a class without events
     ├── BundleError             a bundle that is incomplete, altered or does not agree with its network
-    └── RegistryError           no such model, version or alias
+    └── RegistryError           no such model, version or alias; or the registry does not answer
 
 Callers catch at the level they need; the command line and the service map the branches to exit
 statuses and HTTP codes. A message names the thing, what was received, what would have been accepted,
@@ -62,7 +62,7 @@ class BundleError(WinnowError):
 
 
 class RegistryError(WinnowError):
-    """The registry has no such model, version or alias."""
+    """The registry has no such model, version or alias, or does not answer."""
 
 
 def nearest_spelling(name: str, choices: Iterable[str]) -> str:

@@ -1,8 +1,8 @@
 """Simulate: samples whose right answers are known, with the experiment file that uses them.
 
 Owns the table of simulations, the one public verb, and the sections that all their experiment files
-share. The physics of each sample is in ``simulate_calorimeter``, ``simulate_sky`` and
-``simulate_gaussians``; how files are written is in ``simulate_files``.
+share. The physics of each sample is in ``simulation.calorimeter``, ``simulation.sky`` and
+``simulation.gaussians``; how files are written is in ``simulation.files``.
 
 The same name, number of events, seed and options give the same events again. Truth that a classifier
 must not see is only in the files of new events, in a column whose name begins with ``true_``: it is there
@@ -20,10 +20,10 @@ import numpy as np
 
 from pipeline.declare import Declaration, declaration_error, read_declaration
 from pipeline.errors import DeclarationError, nearest_spelling
-from pipeline.simulate_calorimeter import PionMuonOptions, pion_muon_files, pion_muon_sections
-from pipeline.simulate_files import Files, write_events, write_whole
-from pipeline.simulate_gaussians import GaussiansOptions, gaussians_files, gaussians_sections
-from pipeline.simulate_sky import StarGalaxyOptions, star_galaxy_files, star_galaxy_sections
+from pipeline.simulation.calorimeter import PionMuonOptions, pion_muon_files, pion_muon_sections
+from pipeline.simulation.files import Files, write_events, write_whole
+from pipeline.simulation.gaussians import GaussiansOptions, gaussians_files, gaussians_sections
+from pipeline.simulation.sky import StarGalaxyOptions, star_galaxy_files, star_galaxy_sections
 
 log = logging.getLogger(__name__)
 

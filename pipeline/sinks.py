@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.chunk import Chunk
-from pipeline.csv_files import CsvWriter
 from pipeline.errors import UnwritableError
+from pipeline.formats.csv_files import CsvWriter
+from pipeline.formats.parquet_files import ParquetWriter
+from pipeline.formats.root_writing import RootWriter
 from pipeline.layout import Layout
-from pipeline.parquet_files import ParquetWriter
-from pipeline.root_writing import RootWriter
 from pipeline.sources import count_events, describe, format_of
 
 __all__ = ["Sink", "count_events", "open_sink"]

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from pipeline import csv_files, parquet_files, root_files
 from pipeline.chunk import Chunk
 from pipeline.errors import UnreadableFileError, nearest_spelling
+from pipeline.formats import csv_files, parquet_files, root_files
 from pipeline.layout import ColumnKind, FileDescription, Layout
 
 __all__ = [

@@ -17,7 +17,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from deploy.service import ChampionSource, create_app
-from flows.reference import ModelReference, set_champion, tracked_run
+from flows.reference import ModelReference
+from flows.tracking import set_champion, tracked_run
 from models.bundle import Bundle
 from pipeline.chunk import Chunk, chunk_of
 from pipeline.errors import RegistryError

@@ -119,7 +119,7 @@ def test_integers_beyond_double_precision_survive_the_files(tmp_path: Path) -> N
         ("gaussians", 9, {}, "events: received 9; allowed: at least 10"),
         ("gaussians", 100, {"seed": -1}, "seed: received -1"),
         ("gaussians", 100, {"distanse": 2.0}, r"distanse: unknown key \(did you mean 'distance'\?\)"),
-        ("gaussians", 100, {"format": "rot"}, "format: received 'rot'; allowed: 'csv' or 'root'"),
+        ("gaussians", 100, {"format": "rot"}, "format: received 'rot'; allowed: 'csv', 'root'"),
         ("pion-muon", 100, {"noise": -1.0}, "noise: received -1.0"),
     ],
 )

@@ -87,7 +87,7 @@ def test_one_counter_of_any_type_in_a_nested_directory_is_kept(tmp_path: Path, c
 
 def with_counter_type(path: Path, counter_type: str) -> bytes:
     """Return the file at ``path`` rewritten so that its counter ``n`` is of another integer type."""
-    from pipeline.root_writing import _restore_counter_types
+    from pipeline.formats.root_writing import _restore_counter_types
 
     with uproot.open(path) as file, uproot.recreate(path.with_name("typed.root")) as typed:
         arrays = file["a/b/t"].arrays(how=dict)

@@ -1,7 +1,7 @@
 """Pions and muons in an iron-scintillator calorimeter of ten layers, from textbook parametrisations.
 
 Owns the physics of the ``pion-muon`` sample and the part of its experiment file that names the
-columns. Writing files and the sections that all experiments share are left to ``simulate_files`` and
+columns. Writing files and the sections that all experiments share are left to ``simulation.files`` and
 ``simulate``. This is no replacement for Geant4: it has the longitudinal structure that makes the two
 species differ, and the reasons why they cannot always be told apart, each of known size.
 
@@ -33,7 +33,7 @@ from pydantic import Field
 from scipy.special import gammainc
 
 from pipeline.declare import Declaration
-from pipeline.simulate_files import Events, Files
+from pipeline.simulation.files import Events, Files
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from pipeline.simulate_calorimeter import (
+from pipeline.simulation.calorimeter import (
     DEAD,
     INTERACTION_LENGTHS_A_LAYER,
     LAYERS,

@@ -18,7 +18,7 @@ from scipy.stats import norm
 
 from pipeline.chunk import Column
 from pipeline.declare import Declaration
-from pipeline.simulate_files import Events, Files
+from pipeline.simulation.files import Events, Files
 
 
 class GaussiansOptions(Declaration):

@@ -26,9 +26,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 from numpy.typing import NDArray
 
-from pipeline.arrow_columns import column_of, kind_of
 from pipeline.chunk import Chunk
-from pipeline.csv_lines import (
+from pipeline.errors import ColumnTypeError, UnreadableFileError
+from pipeline.formats.arrow_columns import column_of, kind_of
+from pipeline.formats.csv_lines import (
     Block,
     blocks,
     event_lines,
@@ -38,7 +39,6 @@ from pipeline.csv_lines import (
     read_head,
     without_ends,
 )
-from pipeline.errors import ColumnTypeError, UnreadableFileError
 from pipeline.layout import ColumnKind, FileDescription, Layout, guarded, select_columns
 
 MISSING = ("", "nan", "NaN", "NA", "null")

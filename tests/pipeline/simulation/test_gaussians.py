@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.declare import read_declaration
 from pipeline.errors import DeclarationError
-from pipeline.simulate_gaussians import GaussiansOptions, draw_events, gaussians_files
+from pipeline.simulation.gaussians import GaussiansOptions, draw_events, gaussians_files
 
 N_EVENTS = 40_000
 

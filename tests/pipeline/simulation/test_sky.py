@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from pipeline.simulate_files import Events
-from pipeline.simulate_sky import BANDS, StarGalaxyOptions, draw_objects, draw_types, measure, star_galaxy_files
+from pipeline.simulation.files import Events
+from pipeline.simulation.sky import BANDS, StarGalaxyOptions, draw_objects, draw_types, measure, star_galaxy_files
 
 N_EVENTS = 20_000
 FEATURES = (*BANDS, "concentration", "size_ratio")

@@ -25,7 +25,7 @@ from pydantic import Field
 
 from pipeline.chunk import Column
 from pipeline.declare import Declaration
-from pipeline.simulate_files import Events, Files
+from pipeline.simulation.files import Events, Files
 
 Floats = NDArray[np.float64]
 

@@ -22,8 +22,8 @@ import uproot
 from numpy.typing import NDArray
 
 from pipeline.errors import UnwritableError
+from pipeline.formats.root_files import form_of, is_rntuple, kind_of_form, opened_tree
 from pipeline.layout import Layout
-from pipeline.root_files import form_of, is_rntuple, kind_of_form, opened_tree
 
 log = logging.getLogger(__name__)
 

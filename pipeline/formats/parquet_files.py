@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.arrow_columns import column_of, kind_of
 from pipeline.chunk import Chunk
+from pipeline.formats.arrow_columns import column_of, kind_of
 from pipeline.layout import FileDescription, Layout, guarded, select_columns, unreadable
 
 ROW_GROUP_BYTES = 64 * 2**20

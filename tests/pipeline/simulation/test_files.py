@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import uproot
 
-from pipeline.simulate_files import write_events, write_whole
+from pipeline.simulation.files import write_events, write_whole
 
 
 def test_a_writer_that_fails_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:

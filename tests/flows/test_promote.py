@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from flows.promote import PromotionSpec, decide
+from models.metrics import auc_difference
+from pipeline.dataset import EventArrays
+
+N_EVENTS = 2000
+SPEC = PromotionSpec()
+
+
+@pytest.fixture(scope="module")
+def test_part() -> EventArrays:
+    """Events of which x and y both tell a little about the class."""
+    generator, rows = np.random.default_rng(1), np.arange(N_EVENTS)
+    label = rows % 2
+    return EventArrays(
+        features=generator.normal(label[:, None] * [0.8, 0.4], 1.0, (N_EVENTS, 2)),
+        label=label.astype(np.int8),
+        sample=np.zeros(N_EVENTS, dtype=np.int16),
+        identity=rows.astype(np.uint64),
+        physics_weight=generator.gamma(10.0, 0.1, N_EVENTS),
+        training_weight=np.ones(N_EVENTS, dtype=np.float32),
+    )
+
+
+def evaluation_json(trained, auc, error):
+    content = trained.reference.bundle.read_json("evaluation.json")
+    content["auc"] = {"value": auc, "error": error}
+    return {"evaluation.json": content}
+
+
+def test_the_first_version_becomes_champion(make_bundle, test_part):
+    decision = decide(make_bundle([1, 0], ["x", "y"]), None, test_part, SPEC)
+    assert (decision.is_promoted, decision.difference) == (True, None)
+    assert decision.reason == "it is the first version"
+
+
+@pytest.mark.parametrize(
+    ("challenger", "champion", "is_promoted"),
+    [([1, 0.5], [1, -0.5], True), ([1, -0.5], [1, 0.5], False), ([1, 0.5], [1, 0.5], False), ([2, 1], [1, 0.5], False)],
+)
+def test_a_version_is_promoted_only_if_it_is_better(make_bundle, test_part, challenger, champion, is_promoted):
+    bundles = [make_bundle(weights, ["x", "y"]) for weights in (challenger, champion)]
+    decision = decide(*bundles, test_part, SPEC)
+    assert decision.is_promoted is is_promoted
+    assert decision.reason.endswith("on the same test events; more than 0 is needed")
+
+
+def test_on_the_same_events_the_difference_is_the_paired_one(make_bundle, test_part):
+    bundles = [make_bundle(weights, ["x", "y"]) for weights in ([1, 0.5], [1, 0.4])]
+    scores = [bundle.score_features(test_part.features) for bundle in bundles]
+    found = decide(*bundles, test_part, SPEC).difference
+    assert found == auc_difference(*scores, test_part.label, test_part.physics_weight)
+    unpaired = 0.01  # the error of one such AUC; what both have in common cancels
+    assert 0 < found.error < unpaired / 3
+
+
+def test_a_better_version_has_to_be_better_by_what_was_declared(make_bundle, test_part):
+    bundles = [make_bundle(weights, ["x", "y"]) for weights in ([1, 0.5], [1, -0.5])]
+    gained = decide(*bundles, test_part, SPEC).difference.value
+    for margin, is_promoted in ((gained * 0.99, True), (gained * 1.01, False)):
+        decision = decide(*bundles, test_part, PromotionSpec(better_than_champion_by=margin))
+        assert decision.is_promoted is is_promoted
+
+
+def test_a_champion_with_some_of_the_features_sees_the_same_events(make_bundle, test_part):
+    decision = decide(make_bundle([1, 0.5], ["x", "y"]), make_bundle([1], ["y"]), test_part, SPEC)
+    assert "on the same test events" in decision.reason
+    swapped = decide(make_bundle([1, 0.5], ["x", "y"]), make_bundle([0.5, 1], ["y", "x"]), test_part, SPEC)
+    assert swapped.difference.value == 0.0
+
+
+OTHER_FEATURES = [
+    (["z"], {}, {}),
+    (["x", "d"], {"derive": {"d": "x + z"}}, {"derive": {"d": "x - z"}}),
+    (["x", "x + y"], {"sentinels": (-999.0,)}, {}),
+    (["x", "x + y"], {"own_sentinels": {"x": (-1.0,)}}, {}),
+]
+
+
+@pytest.mark.parametrize(("inputs", "of_champion", "of_challenger"), OTHER_FEATURES)
+def test_a_champion_with_other_features_is_compared_by_recorded_aucs(
+    make_bundle, test_part, trained, inputs, of_champion, of_challenger
+):
+    weights = [1.0] * len(inputs)
+    champion = make_bundle(weights, inputs, evaluation_json(trained, 0.80, 0.03), **of_champion)
+    ours = inputs if of_challenger or len(inputs) > 1 else ["x", "y"]
+    challenger = make_bundle([1.0] * len(ours), ours, evaluation_json(trained, 0.82, 0.04), **of_challenger)
+    decision = decide(challenger, champion, test_part, SPEC)
+    assert decision.difference.value == pytest.approx(0.02)
+    assert decision.difference.error == pytest.approx(0.05)
+    assert "on recorded AUCs, other features" in decision.reason
+
+
+def test_after_another_split_the_reason_warns(make_bundle, test_part):
+    other = {"experiment.json": {"split": {"by": ["event"], "salt": "pepper"}}}
+    decision = decide(make_bundle([1, 0.5], ["x", "y"]), make_bundle([1, 0], ["x", "y"], other), test_part, SPEC)
+    assert "some of which the champion may have been trained on (another split)" in decision.reason
+
+
+def test_only_metrics_that_exist_can_be_declared():
+    with pytest.raises(ValidationError, match="metric"):
+        PromotionSpec(metric="accuracy")
