@@ -40,5 +40,7 @@ def logs() -> Path:
 
 
 def prefect_home() -> Path:
-    """Return Prefect's folder."""
-    return home() / "prefect"
+    """Return Prefect's folder, made: its temporary server fails in a loop, without a word, where it is not there."""
+    folder = home() / "prefect"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -39,9 +39,6 @@ from pipeline.errors import DeclarationError
 from pipeline.layout import Layout
 from pipeline.progress import Progress, nobody_watches
 
-# Its temporary server fails in a loop, without a word, where this folder is not there.
-Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

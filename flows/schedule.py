@@ -29,11 +29,24 @@ def _is_duration(text: str) -> str:
 
 
 def _is_cron(text: str) -> str:
-    try:
-        CronSim(text, datetime(2000, 1, 1))
-    except CronSimError as error:
-        raise ValueError(f"received {text!r}, which is no cron line ({error}); for instance '0 3 * * *'") from None
+    problem = _problem_of(text)
+    if problem:
+        raise ValueError(f"received {text!r}, which is no cron line ({problem}); for instance '0 3 * * *'")
     return text
+
+
+def _problem_of(cron: str) -> str:
+    # A sixth field and some ways to count from the end of a month mean one thing here and another, or none, to
+    # Prefect.
+    if len(cron.split()) != 5:
+        return "Wrong number of fields"
+    if re.search(r"LW|\dL", cron, re.IGNORECASE):
+        return "LW and 5L are not understood"
+    try:
+        CronSim(cron, datetime(2000, 1, 1))
+    except CronSimError as error:
+        return str(error)
+    return ""
 
 
 class WatchSpec(Declaration):

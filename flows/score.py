@@ -83,7 +83,7 @@ def score_files(
     """Score files into the folder ``out``, each under its own name and in its own format.
 
     Raises:
-        DeclarationError: two inputs share a name, or an output would replace an input.
+        DeclarationError: two inputs share a name, an output would replace an input, or ``out`` is a file.
         WinnowError: something that is no file's fault; nothing half-written is left.
     """
     started = time.monotonic()
@@ -101,6 +101,8 @@ def score_files(
 
 
 def _refuse_collisions(files: Sequence[Path], out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise DeclarationError(f"--out {out} is a file; name a folder")
     twice = [name for name, n in Counter(path.name for path in files).items() if n > 1]
     if twice:
         raise DeclarationError(f"two input files are called {twice[0]!r}; score them into different folders")

@@ -77,9 +77,22 @@ def connect() -> MlflowClient:
     address = tracking_address()
     if address.startswith("sqlite:///"):
         Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    mlflow.set_tracking_uri(address)
-    mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI", address))
+    with _environment_as_it_is():
+        mlflow.set_tracking_uri(address)
+        mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI") or address)
     return MlflowClient()
+
+
+@contextlib.contextmanager
+def _environment_as_it_is() -> Iterator[None]:
+    """Undo that MLflow writes addresses into the environment, where the next look would take them for the user's."""
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    yield
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 @contextlib.contextmanager

@@ -111,7 +111,8 @@ class _GraphWriter:
 
     def constant(self, value: Any, dtype: type[np.generic] = np.float64) -> str:
         name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype=dtype), name))
+        with np.errstate(over="ignore"):  # a sentinel too large for single precision is infinite there
+            self.constants.append(numpy_helper.from_array(np.asarray(value, dtype=dtype), name))
         return name
 
     def add(self, operation: str, *inputs: str, **attributes: Any) -> str:

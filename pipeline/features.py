@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.chunk import Chunk, Column
 from pipeline.declare import Declaration
-from pipeline.errors import ColumnTypeError, DataError, ExpressionError, nearest_spelling
+from pipeline.errors import DataError, ExpressionError, nearest_spelling
 from pipeline.expressions import Expression, column_or_expression, evaluate_flat, parse_expression
 from pipeline.missing import MissingSpec
 
@@ -53,7 +53,7 @@ class Recipe(Declaration):
     """How the feature matrix is made: the derived columns in their order, then the inputs.
 
     ``sentinels`` are taken for missing (NaN) wherever a derived column or an input that is an expression uses
-    a flat column, so that -999 never enters a sum or a ratio; ``own_sentinels`` holds the columns that have
+    a flat column, be it of the file or derived, so that -999 never enters a sum or a ratio; ``own_sentinels`` holds the columns that have
     others. Cuts and weights see columns as they are in the file.
     """
 
@@ -96,20 +96,20 @@ class Recipe(Declaration):
         for name, text in self.derive.items():
             if only is None or name in only:
                 made[name] = self._resolve(text, masked.columns).evaluate(masked)
-                masked = masked.with_columns({name: made[name]})
+                masked = masked.with_columns({name: self._masked_column(name, made[name])})
         return chunk.with_columns(made)
 
     def _masked(self, chunk: Chunk) -> Chunk:
-        """Return the chunk with NaN for sentinels in the flat columns that expressions use and that hold any."""
-        if not self.sentinels and not any(self.own_sentinels.values()):
-            return chunk
+        """Return the chunk with NaN for sentinels in the columns that expressions use."""
         texts = [*self.derive.values(), *(text for text in self.inputs if text not in chunk)]
         used = {name for text in texts for name in self._resolve(text, chunk.columns).columns if name in chunk}
-        flat = {n: c for n in sorted(used) if isinstance(c := chunk[n], np.ndarray) and c.dtype.kind in "fiu"}
-        missing = {name: self._is_sentinel(name, column) for name, column in flat.items()}
-        return chunk.with_columns(
-            {n: np.where(missing[n], np.nan, c.astype(np.float64)) for n, c in flat.items() if missing[n].any()}
-        )
+        return chunk.with_columns({name: self._masked_column(name, chunk[name]) for name in sorted(used)})
+
+    def _masked_column(self, name: str, column: Column) -> Column:
+        if not isinstance(column, np.ndarray) or column.dtype.kind not in "fiu":
+            return column
+        missing = self._is_sentinel(name, column)
+        return np.where(missing, np.nan, column.astype(np.float64)) if missing.any() else column
 
     def _is_sentinel(self, name: str, column: NDArray[Any]) -> NDArray[np.bool_]:
         """Say where a column holds a sentinel as its type stores it: -99.99 in single precision is another number."""
@@ -128,20 +128,15 @@ class Recipe(Declaration):
 
         """
         masked = chunk if all(text in chunk for text in self.inputs) else self._masked(chunk)
-        columns = [self._numbers(text, chunk if text in chunk else masked) for text in self.inputs]
+        columns = [
+            evaluate_flat(self._resolve(text, chunk.columns), chunk if text in chunk else masked) for text in self.inputs
+        ]
         matrix = np.empty((len(chunk), len(self.inputs)), dtype=np.float64)
         # Row by row is slow, column by column leaves the cache: blocks of rows do neither.
         for start in range(0, len(chunk), BLOCK):
             for i, column in enumerate(columns):
                 matrix[start : start + BLOCK, i] = column[start : start + BLOCK]
         return matrix
-
-    def _numbers(self, text: str, chunk: Chunk) -> NDArray[Any]:
-        values = evaluate_flat(self._resolve(text, chunk.columns), chunk)
-        if values.dtype.kind not in "fiub":
-            example = f" (first: {values[0]!r})" if len(values) else ""
-            raise ColumnTypeError(f"{chunk.source}: feature {text!r} holds text, not numbers{example}")
-        return values
 
     def derived_for(self, texts: Collection[str], available: Collection[str]) -> frozenset[str]:
         """Return the derived columns that ``texts`` need, directly or through others."""

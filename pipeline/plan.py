@@ -134,7 +134,7 @@ def look_at_file(spec: DataSpec, index: int, path: Path) -> SampleFile:
     _refuse_leaks(spec, sample, recipe, features_need, weight_needs)
     declared = frozenset(spec.columns) - recipe.derive.keys()
     needed = features_need | weight_needs | cuts_need | identity | sample.label_columns | declared
-    kinds = {name: str(found.columns[name]) for name in features_need if name in available}
+    kinds = {name: str(found.columns[name]) for name in sorted(features_need) if name in available}
     return SampleFile(sample, index, path, needed, features_need, kinds, found.n_events)
 
 

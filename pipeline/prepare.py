@@ -35,7 +35,7 @@ from pipeline.weights import physics_scale, training_factors
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the same declaration would give another dataset."""
 
 PIECE = 2**15

@@ -67,7 +67,9 @@ def _check_kind(name: str, chunk: Chunk, spec: ColumnSpec) -> None:
 def _check_range(name: str, chunk: Chunk, spec: ColumnSpec, sentinels: tuple[float, ...]) -> None:
     if spec.min is None and spec.max is None:
         return
-    values = _numbers(chunk[name])
+    if (column := chunk[name]).dtype == object:
+        raise ColumnTypeError(f"{chunk.source}: column {name!r} holds text, which cannot lie between min and max")
+    values = _numbers(column)
     low = -np.inf if spec.min is None else spec.min
     high = np.inf if spec.max is None else spec.max
     outside = ((values < low) | (values > high)) & ~is_missing(values[:, None], [sentinels])[:, 0]

@@ -119,7 +119,8 @@ def _value_bits(values: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def _refuse_lost_identities(column: NDArray[Any], where: str) -> None:
-    n_missing = int(pd.isna(column).sum())
+    # A missing text is an empty one in some files.
+    n_missing = int((pd.isna(column) | (column == "")).sum() if column.dtype == object else pd.isna(column).sum())
     if n_missing:
         raise DataError(f"{where} has no value in {n_missing} of {len(column)} events")
     if column.dtype.kind != "f" or not column.size:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.chunk import Chunk
 from pipeline.declare import Declaration
-from pipeline.errors import ColumnTypeError, DataError
+from pipeline.errors import DataError
 from pipeline.expressions import column_or_expression, evaluate_flat
 
 NOT_NEGATIVE = "weight not negative"
@@ -41,10 +41,7 @@ def physics_weights(chunk: Chunk, text: str, spec: WeightSpec) -> NDArray[np.flo
         DataError: weights are not finite, or negative under ``refuse``.
 
     """
-    values = evaluate_flat(column_or_expression(text, chunk.columns), chunk)
-    if values.dtype.kind not in "fiub":
-        raise ColumnTypeError(f"{chunk.source}: weight {text!r} holds text, not numbers")
-    weights = values.astype(np.float64)
+    weights = evaluate_flat(column_or_expression(text, chunk.columns), chunk).astype(np.float64)
     broken = np.flatnonzero(~np.isfinite(weights))
     if broken.size:
         first = chunk.first_event + int(broken[0])

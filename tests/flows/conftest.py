@@ -52,7 +52,7 @@ def _graph(weights: Sequence[float]) -> onnx.ModelProto:
 
 
 def _manifest(recipe: Recipe) -> BundleManifest:
-    n = len(recipe.inputs)
+    n, texts = len(recipe.inputs), [*recipe.inputs, *recipe.derive.values()]
     transform = InputTransform(
         features=recipe.inputs,
         sentinels=((),) * n,
@@ -66,7 +66,7 @@ def _manifest(recipe: Recipe) -> BundleManifest:
         name="made",
         classes=("background", "signal"),
         recipe=recipe,
-        columns={name: "float" for name in ("x", "y", "z")},
+        columns={name: "float" for name in "xyz" if any(name in text for text in texts)},
         layouts=(Layout(),),
         transform=transform,
         provenance={},

@@ -30,7 +30,9 @@ def test_a_cron_line_is_taken_as_it_is(line):
     assert ScheduleSpec(train=line).train == line
 
 
-@pytest.mark.parametrize("line", ["", "daily", "0 25 * * *", "* * * *", "0 3 * * * * *", "0 3 * * H"])
+@pytest.mark.parametrize(
+    "line", ["", "daily", "0 25 * * *", "* * * *", "0 3 * * * *", "@daily", "0 3 * * H", "0 0 LW * *", "0 0 * * 5L"]
+)
 def test_what_is_no_cron_line_is_refused_with_an_example(line):
     with pytest.raises(DeclarationError, match=r"train: .*which is no cron line.*for instance '0 3 \* \* \*'"):
         read_declaration({"train": line}, ScheduleSpec, "the schedule")
