@@ -142,7 +142,9 @@ def find_in_journal(
 
 
 def _refuse_strangers(journal: Journal, target: Path, options: ScoreOptions) -> None:
-    """Refuse to replace a file that no run of Winnow has written there."""
+    """Refuse to replace what no run of Winnow has written there."""
+    if target.is_dir():
+        raise UnwritableError(f"{target} is a folder, where the scored file should go")
     if target.exists() and not options.overwrite and target.name not in journal.names:
         raise UnwritableError(f"{target} exists and was not written by Winnow; --overwrite replaces it")
 

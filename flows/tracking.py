@@ -15,6 +15,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from itertools import accumulate
 from pathlib import Path
@@ -42,6 +43,9 @@ from pipeline.errors import RegistryError, nearest_spelling
 log = logging.getLogger(__name__)
 
 CHAMPION = "champion"
+TRAINED_MODELS = {"mlflow.experimentKind": "custom_model_development"}
+"""Lets MLflow open an experiment on the pages for trained models, not on those for language models."""
+
 DIGEST_TAG = "winnow.bundle"
 PREVIOUS_CHAMPION_TAG = "winnow.previous_champion"
 
@@ -176,7 +180,8 @@ def tracked_run(experiment: str) -> Iterator[TrackedRun]:
         client = connect()
         _ensure_experiment(client, experiment)
         mlflow.set_experiment(experiment)
-    with _answering(), mlflow.start_run() as run:
+    name = f"{experiment} {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    with _answering(), mlflow.start_run(run_name=name) as run:
         try:
             yield TrackedRun(run.info.run_id, client)
         except BaseException as error:
@@ -190,7 +195,7 @@ def _ensure_experiment(client: MlflowClient, name: str) -> None:
         location = (home() / "artifacts").as_uri() if local else None
         # Another process may be faster; then the experiment is there, which is all that is wanted.
         with contextlib.suppress(MlflowException):
-            client.create_experiment(name, artifact_location=location)
+            client.create_experiment(name, artifact_location=location, tags=TRAINED_MODELS)
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:

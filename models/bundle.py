@@ -34,6 +34,7 @@ from pipeline.declare import Declaration, problems_of
 from pipeline.errors import BundleError, DataError
 from pipeline.features import Recipe
 from pipeline.layout import Layout
+from pipeline.missing import refuse_missing
 from pipeline.normalise import InputTransform
 
 FORMAT = 1
@@ -108,8 +109,14 @@ class Bundle:
         return recipe.matrix(recipe.derived(needed, derived) if derived else needed)
 
     def score(self, chunk: Chunk) -> NDArray[np.float32]:
-        """Return the score of every event, shape ``(n_events,)``, in [0, 1]; 1 is signal."""
-        return self.score_features(self.features(chunk))
+        """Return the score of every event, shape ``(n_events,)``, in [0, 1]; 1 is signal.
+
+        Raises:
+            DataError: a feature is missing whose policy is ``refuse``; and as for ``features``.
+        """
+        features, transform = self.features(chunk), self.manifest.transform
+        refuse_missing(features, transform.refused, transform.sentinels, chunk.source)
+        return self.score_features(features)
 
     def score_frame(self, frame: pd.DataFrame) -> NDArray[np.float32]:
         """Return the score of every row of a pandas frame of raw columns, shape ``(n_rows,)``."""

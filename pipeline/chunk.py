@@ -83,7 +83,7 @@ def chunk_of_frame(frame: pd.DataFrame, source: str = "this frame") -> Chunk:
 
 
 def as_column(values: Any) -> Column:
-    """Return ``values`` as a flat or jagged column; ``None`` among numbers becomes NaN."""
+    """Return ``values`` as a flat or jagged column; what is missing is NaN among numbers and ``None`` among texts."""
     if isinstance(values, ak.Array):
         return values
     if isinstance(values, np.ndarray) and values.dtype != object:
@@ -91,9 +91,9 @@ def as_column(values: Any) -> Column:
     items = list(values)
     if any(isinstance(item, list | tuple | np.ndarray | ak.Array) for item in items):
         return ak.Array([[] if item is None else list(item) for item in items])
+    if any(isinstance(item, str) for item in items):
+        return np.array([None if pd.isna(item) else str(item) for item in items], dtype=object)
     array = np.asarray(items) if items else np.empty(0)
-    if array.dtype.kind in "US":
-        return array.astype(object)
-    if array.dtype == object and not any(isinstance(item, str) for item in items):
-        return np.array([np.nan if item is None else item for item in items], dtype=np.float64)
+    if array.dtype == object:
+        return np.array([np.nan if pd.isna(item) else item for item in items], dtype=np.float64)
     return array

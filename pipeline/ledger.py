@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline.chunk import Chunk
 from pipeline.dataset import EventCounts, PartStream, hash_of
-from pipeline.normalise import FeatureStatistics
+from pipeline.missing import refuse_missing
+from pipeline.normalise import FeatureStatistics, InputTransform, fit_transform
 from pipeline.plan import DataSpec, SampleFile
 from pipeline.samples import LEFT_OUT, SampleSpec, class_indices
 from pipeline.schema import check_columns
@@ -40,7 +41,7 @@ class Ledger:
     """What is known so far. ``read`` counts the events of each file of each sample.
 
     ``yields`` and ``sizes`` have shape ``(n_parts, n_samples, n_classes)``: sums of physics weights and of their
-    absolute values, before any scaling. ``account`` and ``store`` touch different fields, so that two threads may
+    absolute values, before any scaling. ``account`` and ``store`` (or ``learn``) touch different fields, so that two threads may
     call one each.
     """
 
@@ -83,7 +84,10 @@ class Ledger:
         kept = self._cut(chunk, file.sample, labels, weights)
         if not kept.all():
             chunk, labels, weights, identities = chunk.keep(kept), labels[kept], weights[kept], identities[kept]
-        return KeptEvents(file.index, n_read, self.spec.recipe.matrix(chunk), labels, weights, identities)
+        features = self.spec.recipe.matrix(chunk)
+        missing, sentinels = self.spec.features.missing, self.statistics.sentinels
+        refuse_missing(features, missing.refused(self.spec.features.inputs), sentinels, chunk.source)
+        return KeptEvents(file.index, n_read, features, labels, weights, identities)
 
     def _cut(
         self, chunk: Chunk, sample: SampleSpec, labels: NDArray[np.int8], weights: NDArray[np.float64]
@@ -100,22 +104,56 @@ class Ledger:
         return steps[-1][1]
 
     def store(self, kept: KeptEvents) -> None:
-        """Write the events of a chunk into their parts, and learn from those of the training part."""
-        parts = assign_parts(kept.identities, self.spec.split.fractions)
+        """Write the events of a chunk into their parts, and learn from them."""
+        for part, arrays in self.learn(kept).items():
+            self.streams[part].append(arrays)
+
+    def learn(self, kept: KeptEvents) -> dict[str, dict[str, NDArray[Any]]]:
+        """Add up the yields of every part and the statistics of the training part; return the arrays of each part."""
+        assigned = assign_parts(kept.identities, self.spec.split.fractions)
+        parts: dict[str, dict[str, NDArray[Any]]] = {}
         for index, part in enumerate(PARTS):
-            rows = np.flatnonzero(parts == index)
-            arrays: dict[str, NDArray[Any]] = {
+            rows = np.flatnonzero(assigned == index)
+            arrays = parts[part] = {
                 "features": kept.features.take(rows, axis=0),
                 "label": kept.labels[rows],
                 "sample": np.full(len(rows), kept.sample, dtype=np.int16),
                 "identity": kept.identities[rows],
                 "physics_weight": kept.weights[rows],
             }
-            self.streams[part].append(arrays)
             self.yields[index, kept.sample] += self._by_class(arrays["label"], arrays["physics_weight"])
             self.sizes[index, kept.sample] += self._by_class(arrays["label"], np.abs(arrays["physics_weight"]))
-            if part == "train":
-                self.statistics.update(arrays["features"], arrays["identity"])
+        self.statistics.update(parts["train"]["features"], parts["train"]["identity"])
+        return parts
+
+    def class_problems(self, in_parts: NDArray[np.int64]) -> list[str]:
+        """Return what forbids training: classes without events, or without weight in the training part.
+
+        Args:
+            in_parts: number of events, shape ``(n_parts, n_classes)``.
+
+        """
+        empty = [
+            f"class {name!r} has no events in the {part} part ({in_parts[:, c].sum()} in all parts)"
+            for p, part in enumerate(PARTS)
+            for c, name in enumerate(self.spec.classes)
+            if not in_parts[p, c]
+        ]
+        return empty + [
+            f"class {name!r}: the weights of its {in_parts[0, c]} training events add up to {total:g}"
+            for c, (name, total) in enumerate(zip(self.spec.classes, self.yields[0].sum(axis=0), strict=True))
+            if in_parts[0, c] and total <= 0
+        ]
+
+    def transform(self) -> InputTransform:
+        """Return the input transform that follows from the training part.
+
+        Raises:
+            DataError: as in ``fit_transform``.
+
+        """
+        spec = self.spec
+        return fit_transform(self.statistics, spec.features.inputs, spec.normalise, spec.features.missing)
 
     def close(self) -> str:
         """Finish the files of all parts, once, and return the hash of their content."""

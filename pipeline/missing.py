@@ -4,7 +4,7 @@ Owns the policy. NaN and ±inf always count; sentinels such as -999 where they a
 a missing value's place is learnt in ``normalise``, on the training part alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Literal
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.declare import Declaration
+from pipeline.errors import DataError
 
 Policy = Literal["median", "mean", "refuse"] | float
 
@@ -21,7 +22,8 @@ class MissingPolicy(Declaration):
     """What one feature does about missing values.
 
     ``values`` are sentinels. ``policy`` says what takes their place: the median or mean of the training
-    part, a number of one's own (in the feature's unit), or nothing (``refuse``: an error that counts them).
+    part, a number of one's own (in the feature's unit), or nothing (``refuse``: an error that counts them, when
+    events are prepared and when they are scored).
     With ``flag`` the network gets one more input, 1 where the value was missing, for every feature that
     has missing values in the training part.
     """
@@ -50,6 +52,10 @@ class MissingSpec(MissingPolicy):
         own = self.overrides[feature].model_dump(exclude_none=True) if feature in self.overrides else {}
         return MissingPolicy(**{**general, **own})
 
+    def refused(self, features: Sequence[str]) -> dict[int, str]:
+        """Return the features that may not be missing, by their place."""
+        return {i: name for i, name in enumerate(features) if self.of(name).policy == "refuse"}
+
 
 def is_missing(features: NDArray[np.float64], sentinels: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
     """Return where values are missing; both of shape ``(n_events, n_features)``, one list of sentinels a feature.
@@ -66,3 +72,25 @@ def is_missing(features: NDArray[np.float64], sentinels: Sequence[Sequence[float
     for row in rows:
         missing |= single == row
     return missing
+
+
+def refuse_missing(
+    features: NDArray[np.float64], refused: Mapping[int, str], sentinels: Sequence[Sequence[float]], source: str
+) -> None:
+    """Refuse events in which a feature is missing that may not be.
+
+    Args:
+        features: shape ``(n_events, n_features)``.
+        refused: the features whose policy is ``refuse``: place in the matrix → name.
+        sentinels: one list for each feature of the matrix.
+        source: what the message calls the events.
+
+    Raises:
+        DataError: the message counts the missing values of the first such feature.
+
+    """
+    for place, name in refused.items():
+        n_missing = int(is_missing(features[:, [place]], [sentinels[place]]).sum())
+        if n_missing:
+            msg = f"{source}: feature {name!r} is missing in {n_missing} of {len(features)} events"
+            raise DataError(f"{msg}, and its policy is 'refuse'; 'median', 'mean' or a number would take their place")

@@ -7,7 +7,6 @@ file as a few operations, so that nobody normalises twice or differently.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -194,7 +193,8 @@ class InputTransform(Declaration):
     """From the feature matrix to the network's input, as plain data.
 
     ``y = clip((x - offset) * scale)`` for each feature, or between knots for ``quantile``; then one flag for
-    each feature in ``flagged``. Computed in double precision, handed on in single.
+    each feature in ``flagged``. Computed in double precision, handed on in single. ``refused`` are the features
+    that may not be missing, by their place: whoever scores events looks at them first.
     """
 
     features: tuple[str, ...]
@@ -205,6 +205,7 @@ class InputTransform(Declaration):
     scale: tuple[float, ...]
     clip: float | None
     knots: tuple[tuple[float, ...], ...] | None = None
+    refused: dict[int, str] = Field(default_factory=dict)
 
     @property
     def n_inputs(self) -> int:
@@ -239,16 +240,16 @@ class InputTransform(Declaration):
     def _ranks(filled: Matrix, knots: Matrix) -> Matrix:
         """Return the interpolated rank, 0 to 1, of each value; knots have shape ``(n_knots, n_features)``.
 
-        A sum over the intervals of how far into each one a value reaches: the form that the exported
-        graph can do as well. Intervals of no width (several equal quantiles) are passed in one step.
+        The number of intervals below a value, and how far it reaches into its own. Intervals of no width
+        (several equal quantiles) are passed in one step.
         """
-        ranks = np.zeros_like(filled)
-        for low, high in pairwise(knots):
+        ranks = np.empty_like(filled)
+        for j, (x, knot) in enumerate(zip(filled.T, knots.T, strict=True)):
+            below = np.clip(np.searchsorted(knot, x, side="right") - 1, 0, len(knot) - 2)
+            low, high = knot[below], knot[below + 1]
             width = high - low
-            share = np.where(
-                width > 0, (np.clip(filled, low, high) - low) / np.where(width > 0, width, 1), filled >= high
-            )
-            ranks += share
+            share = np.where(width > 0, (np.clip(x, low, high) - low) / np.where(width > 0, width, 1), x >= high)
+            ranks[:, j] = below + share
         return ranks / (len(knots) - 1)
 
 
@@ -258,10 +259,10 @@ def fit_transform(
     """Return the transform that follows from what was learnt on the training part.
 
     Raises:
-        DataError: a feature has no value at all, or has missing values although its policy is ``refuse``.
+        DataError: a feature has no value at all.
 
     """
-    _refuse_missing(statistics, names, missing)
+    _refuse_unknown(statistics, names)
     offset, scale, knots = _method(statistics, normalise)
     policies = [missing.of(name) for name in names]
     median = statistics.quantiles(np.array([0.5]))[0]
@@ -277,16 +278,14 @@ def fit_transform(
         scale=tuple(scale.tolist()),
         clip=None if normalise.method == "none" else normalise.clip,
         knots=knots,
+        refused=missing.refused(names),
     )
 
 
-def _refuse_missing(statistics: FeatureStatistics, names: tuple[str, ...], missing: MissingSpec) -> None:
-    for name, n_missing, count in zip(names, statistics.n_missing, statistics.count, strict=True):
+def _refuse_unknown(statistics: FeatureStatistics, names: tuple[str, ...]) -> None:
+    for name, count in zip(names, statistics.count, strict=True):
         if not count:
             raise DataError(f"feature {name!r} has no value in any of the {statistics.n_events} training events")
-        if n_missing and missing.of(name).policy == "refuse":
-            msg = f"feature {name!r} is missing in {n_missing} training events, and its policy is 'refuse'"
-            raise DataError(f"{msg}; 'median', 'mean' or a number would take their place")
 
 
 def _method(statistics: FeatureStatistics, spec: NormaliseSpec) -> tuple[Any, Any, Any]:

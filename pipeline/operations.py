@@ -5,7 +5,7 @@ reducing, indexing. Which text asks for which operation is `grammar`'s business,
 `expressions`'.
 
 Numbers are widened first (integers to int64, floats to float64), as ROOT computes in double. ``+ - *``
-keep integers, ``/`` and ``**`` give floats. ``%`` has the sign of its left side, as in C and ROOT.
+keep integers unless a result leaves int64, ``/`` and ``**`` give floats. ``%`` has the sign of its left side, as in C and ROOT.
 Unsigned values of 2^63 and more stay exact under comparisons and ``%`` and become floats elsewhere.
 """
 
@@ -143,8 +143,10 @@ def _elementwise(ufunc: Operation, prepare: Operation, *values: Value) -> Value:
 
 def _integer_arithmetic(ufunc: Operation, *values: Value) -> Value:
     numbers = [_number(value) for value in values]
-    if any(_is_beyond_int64(number) for number in numbers):
-        numbers = [_float(number) for number in numbers]
+    in_double = ufunc(*_aligned(tuple(map(_float, numbers))))
+    # Integer arithmetic wraps round without a word.
+    if "f" in map(_kind, numbers) or np.any(np.abs(_flat(in_double)) >= 2.0**63):
+        return in_double
     return ufunc(*_aligned(tuple(numbers)))
 
 

@@ -25,7 +25,6 @@ from pipeline.chunk import Chunk
 from pipeline.dataset import FileRecord, Manifest, PreparedDataset, hash_of, hash_of_file, weigh_part
 from pipeline.errors import DataError, WinnowError
 from pipeline.ledger import KeptEvents, Ledger
-from pipeline.normalise import fit_transform
 from pipeline.plan import DataSpec, SampleFile, plan_files
 from pipeline.progress import Progress, nobody_watches
 from pipeline.samples import SampleSpec
@@ -208,9 +207,9 @@ def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: st
     spec, statistics = ledger.spec, ledger.statistics
     content = ledger.close()
     counts = np.array([stream.class_counts(len(spec.classes)) for stream in ledger.streams.values()])
-    _refuse_empty_classes(spec, counts, ledger.yields)
-    names = spec.features.inputs
-    transform = fit_transform(statistics, names, spec.normalise, spec.features.missing)
+    if problems := ledger.class_problems(counts):
+        raise DataError("; ".join(problems))
+    transform = ledger.transform()
     factors = _weigh(ledger, counts)
     return Manifest(
         format=FORMAT,
@@ -227,7 +226,7 @@ def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: st
         cut_flow=ledger.cut_flow.to_json(),
         yields=_by_name(spec, ledger.yields.sum(axis=0)),
         training_factors=tuple(factors.tolist()),
-        n_missing=dict(zip(names, statistics.n_missing.tolist(), strict=True)),
+        n_missing=dict(zip(spec.features.inputs, statistics.n_missing.tolist(), strict=True)),
         transform=transform,
     )
 
@@ -238,19 +237,3 @@ def _by_name(spec: DataSpec, yields: NDArray[np.float64]) -> dict[str, dict[str,
         sample.name: {name: float(row[spec.classes.index(name)]) for name in sample.class_names}
         for sample, row in zip(spec.samples, yields, strict=True)
     }
-
-
-def _refuse_empty_classes(spec: DataSpec, counts: NDArray[np.int64], yields: NDArray[np.float64]) -> None:
-    problems = [
-        f"class {name!r} has no events in the {part} part ({counts[:, c].sum()} in all parts)"
-        for p, part in enumerate(PARTS)
-        for c, name in enumerate(spec.classes)
-        if not counts[p, c]
-    ]
-    problems += [
-        f"class {name!r}: the weights of its {counts[0, c]} training events add up to {total:g}"
-        for c, (name, total) in enumerate(zip(spec.classes, yields[0].sum(axis=0), strict=True))
-        if counts[0, c] and total <= 0
-    ]
-    if problems:
-        raise DataError("; ".join(problems))

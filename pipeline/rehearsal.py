@@ -17,7 +17,7 @@ from pipeline.ledger import Ledger
 from pipeline.plan import DataSpec, SampleFile, look_at_file
 from pipeline.progress import Progress, nobody_watches
 from pipeline.sources import describe, iter_chunks
-from pipeline.splitting import PARTS, assign_parts
+from pipeline.splitting import PARTS
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def rehearse(spec: DataSpec, folder: Path, progress: Progress = nobody_watches) 
         for stream in ledger.streams.values():
             stream.close()
     if not problems:
-        problems += _empty_classes(spec, counts)
+        problems += _training_problems(ledger, counts)
     parts = {part: dict(zip(spec.classes, map(int, row), strict=True)) for part, row in zip(PARTS, counts, strict=True)}
     return Rehearsal(tuple(findings), parts, tuple(dict.fromkeys(problems)))
 
@@ -104,17 +104,18 @@ def _go_through(
     read = kept = 0
     for chunk in iter_chunks(file.path, file.needed, layout=file.sample.layout):
         events = ledger.account(chunk, file)
-        parts = assign_parts(events.identities, ledger.spec.split.fractions)
-        np.add.at(counts, (parts, events.labels), 1)
+        for row, arrays in zip(counts, ledger.learn(events).values(), strict=True):
+            row += np.bincount(arrays["label"], minlength=len(row))
         read, kept = read + len(chunk), kept + len(events.labels)
         progress("check", len(chunk), total)
     return FileFinding(file.sample.name, str(file.path), read, kept, len(file.needed))
 
 
-def _empty_classes(spec: DataSpec, counts: NDArray[np.int64]) -> list[str]:
-    return [
-        f"class {name!r} has no events in the {part} part ({counts[:, c].sum()} in all parts)"
-        for p, part in enumerate(PARTS)
-        for c, name in enumerate(spec.classes)
-        if not counts[p, c]
-    ]
+def _training_problems(ledger: Ledger, counts: NDArray[np.int64]) -> list[str]:
+    if problems := ledger.class_problems(counts):
+        return problems
+    try:
+        ledger.transform()
+    except WinnowError as error:
+        return [str(error)]
+    return []

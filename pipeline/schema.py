@@ -67,7 +67,8 @@ def _check_kind(name: str, chunk: Chunk, spec: ColumnSpec) -> None:
 def _check_range(name: str, chunk: Chunk, spec: ColumnSpec, sentinels: tuple[float, ...]) -> None:
     if spec.min is None and spec.max is None:
         return
-    if (column := chunk[name]).dtype == object:
+    column = chunk[name]
+    if isinstance(column, np.ndarray) and column.dtype == object:
         raise ColumnTypeError(f"{chunk.source}: column {name!r} holds text, which cannot lie between min and max")
     values = _numbers(column)
     low = -np.inf if spec.min is None else spec.min

@@ -299,7 +299,7 @@ def test_a_file_for_a_folder_is_refused(events, reference, out):
 def test_an_output_that_cannot_be_written_is_named(events, reference, out):
     (out / "events.csv").mkdir(parents=True)
     error = error_of(score_files(reference, [events], out, ScoreOptions(overwrite=True)))
-    assert error == f"{out}/events.csv cannot be written: Is a directory"
+    assert error == f"{out}/events.csv is a folder, where the scored file should go"
     assert names_in(out / "events.csv") == []
 
 
