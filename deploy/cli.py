@@ -93,10 +93,9 @@ def train(experiment: ExperimentPath, as_json: AsJson = False, as_flow: AsFlow =
 
     with _quiet_tensorflow(), progress_bars(not quiet) as progress:
         if _through_prefect(as_flow):
-            from flows.orchestrate import train_flow, watched_by
+            from flows.orchestrate import train_with_prefect
 
-            with watched_by(progress):
-                record = train_flow(str(file.path))
+            record = train_with_prefect(file.path, progress)
         else:
             from flows.train import train_experiment
 

@@ -6,7 +6,7 @@ temporary one, whose records stay in the home.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict
@@ -35,7 +35,7 @@ from flows.schedule import seconds_of
 from flows.score import ScoreOptions, score_files
 from flows.tracking import run_address
 from flows.train import final_metrics, train_experiment
-from pipeline.errors import DeclarationError
+from pipeline.errors import DeclarationError, WinnowError
 from pipeline.layout import Layout
 from pipeline.progress import Progress, nobody_watches
 
@@ -49,13 +49,24 @@ RETRIES, RETRY_DELAYS = 2, [5.0, 30.0]
 
 
 @contextmanager
-def watched_by(progress: Progress) -> Any:
+def watched_by(progress: Progress) -> Iterator[None]:
     """Let ``progress`` be told about flows that run inside of the block."""
     token = _watching.set(progress)
     try:
         yield
     finally:
         _watching.reset(token)
+
+
+@contextmanager
+def _server_answers() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        # Prefect has no exception of its own for this.
+        if not str(error).startswith(("Failed to reach API", "Timed out while attempting")):
+            raise
+        raise WinnowError(f"Prefect does not answer: {error}; without PREFECT_API_URL nothing needs it") from error
 
 
 def _was_the_machine(task: Any, run: Any, state: Any) -> bool:
@@ -89,6 +100,16 @@ def train_flow(experiment: str) -> dict[str, Any]:
     return outcome.to_json()
 
 
+def train_with_prefect(experiment: Path, progress: Progress) -> dict[str, Any]:
+    """Run ``train_flow`` from this process.
+
+    Raises:
+        WinnowError: the Prefect server does not answer; or as for ``train_experiment``.
+    """
+    with watched_by(progress), _server_answers():
+        return train_flow(str(experiment))
+
+
 @flow(name="winnow score", flow_run_name="score with {model}", persist_result=False)
 def score_flow(model: str, files: list[str], out: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
     """Score files with a model; see ``flows.score``."""
@@ -107,8 +128,12 @@ def score_flow(model: str, files: list[str], out: str, options: dict[str, Any] |
 def score_with_prefect(
     model: str, files: Sequence[Path], out: Path, options: ScoreOptions, progress: Progress
 ) -> dict[str, Any]:
-    """Run ``score_flow`` from this process."""
-    with watched_by(progress):
+    """Run ``score_flow`` from this process.
+
+    Raises:
+        WinnowError: the Prefect server does not answer; or as for ``score_files``.
+    """
+    with watched_by(progress), _server_answers():
         return score_flow(model, [str(path) for path in files], str(out), asdict(options))
 
 

@@ -8,6 +8,7 @@ has scored already is not scored again.
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from flows.journal import Journal, ScoredFile, announce, record
 from flows.reference import ModelReference
 from flows.steps import Run, directly
 from models.bundle import Bundle
+from pipeline.ahead import ahead
 from pipeline.dataset import hash_of_file
 from pipeline.errors import DataError, DeclarationError, UnwritableError, missing_column
 from pipeline.layout import Layout
@@ -184,9 +186,14 @@ def _write_scores(
     """Write the scored file and return how many events were read and how many written."""
     total, events_in = describe(path, layout).n_events, 0
     chunks = iter_chunks(path, bundle.manifest.columns, layout=layout, chunk_bytes=CHUNK_BYTES, keep_original=True)
-    with open_sink(target, path, layout, {options.score_column: np.dtype(np.float32)}) as sink:
-        for chunk in chunks:
-            sink.write(chunk, {options.score_column: bundle.score(chunk)})
+    # Three stages at once: one chunk is read while one is scored and one is written.
+    with (
+        open_sink(target, path, layout, {options.score_column: np.dtype(np.float32)}) as sink,
+        closing(ahead(chunks)) as read,
+        closing(ahead((chunk, bundle.score(chunk)) for chunk in read)) as scored,
+    ):
+        for chunk, scores in scored:
+            sink.write(chunk, {options.score_column: scores})
             events_in += len(chunk)
             progress(f"score {path.name}", len(chunk), total)
         announce(target)

@@ -184,7 +184,8 @@ def efficiency_at(
     """Measure what a threshold keeps of signal and background.
 
     The error of an efficiency e is that of a weighted binomial fraction:
-    Var = [(1 - e)² sum w² (passing) + e² sum w² (failing)] / (sum w)². Purity is the passing signal's
+    Var = [(1 - e)² sum w² (passing) + e² sum w² (failing)] / (sum w)², and NaN where all events pass or none
+    does: the estimate is blind there. Purity is the passing signal's
     share of all that passes, at the proportions which the weights describe; NaN where nothing passes.
 
     Raises:
@@ -373,5 +374,8 @@ def _fraction(weights: Floats, selected: NDArray[np.bool_]) -> Measured:
     if total == 0.0:
         return Measured(float("nan"), float("nan"))
     fraction = float(weights[selected].sum()) / total
+    if selected.all() or not selected.any():
+        # Of none, or of all, this estimate would say ± 0.
+        return Measured(fraction, float("nan"))
     distances = np.where(selected, 1.0 - fraction, fraction)
     return Measured(fraction, float(np.linalg.norm(weights * distances)) / abs(total))

@@ -2,9 +2,9 @@
 
 Owns what an expression is to the rest of the house: its text, the columns it needs, its value for a
 chunk. The text is read by ``grammar``, never by Python; the arithmetic is in ``operations``. Where every
-column is flat, numexpr computes the whole from a text written anew from the steps; lists, text, ``%``
-and very long expressions are computed step by step. Which way is taken never depends on the number of
-events, so that one event alone gets the same value as in a file.
+column is flat, numexpr computes the whole from a text written anew from the steps; lists, text, ``%``,
+sums and products of integers, and very long expressions are computed step by step. Which way is taken never
+depends on the number of events, so that one event alone gets the same value as in a file.
 
 A missing value is NaN and behaves as IEEE 754 says: every comparison with it is false, except ``!=``;
 ``isnan`` asks for it. A division by zero or the logarithm of a negative number gives inf or NaN.
@@ -240,6 +240,8 @@ def _numexpr_part(
         return None
     if step.operation == "abs" and parts[0][1] != "f":
         return None  # numexpr makes a float of it
+    if step.operation in ("add", "sub", "mul") and "f" not in [kind for _, kind in parts]:
+        return None  # numexpr wraps round where a result leaves int64
     template, wanted, result = _NUMEXPR[step.operation]
     made = [_MADE_INTO.get((kind, want), "{}").format(text) for (text, kind), want in zip(parts, wanted, strict=True)]
     if result == "n":

@@ -53,8 +53,8 @@ class Recipe(Declaration):
     """How the feature matrix is made: the derived columns in their order, then the inputs.
 
     ``sentinels`` are taken for missing (NaN) wherever a derived column or an input that is an expression uses
-    a flat column, be it of the file or derived, so that -999 never enters a sum or a ratio; ``own_sentinels`` holds the columns that have
-    others. Cuts and weights see columns as they are in the file.
+    a flat column, be it of the file or derived, so that -999 never enters a sum or a ratio; ``own_sentinels``
+    holds the columns that have others. Cuts and weights see columns as they are in the file.
     """
 
     derive: dict[str, str] = Field(default_factory=dict)
@@ -101,6 +101,8 @@ class Recipe(Declaration):
 
     def _masked(self, chunk: Chunk) -> Chunk:
         """Return the chunk with NaN for sentinels in the columns that expressions use."""
+        if not self.sentinels and not any(self.own_sentinels.values()):
+            return chunk
         texts = [*self.derive.values(), *(text for text in self.inputs if text not in chunk)]
         used = {name for text in texts for name in self._resolve(text, chunk.columns).columns if name in chunk}
         return chunk.with_columns({name: self._masked_column(name, chunk[name]) for name in sorted(used)})
@@ -129,7 +131,8 @@ class Recipe(Declaration):
         """
         masked = chunk if all(text in chunk for text in self.inputs) else self._masked(chunk)
         columns = [
-            evaluate_flat(self._resolve(text, chunk.columns), chunk if text in chunk else masked) for text in self.inputs
+            evaluate_flat(self._resolve(text, chunk.columns), chunk if text in chunk else masked)
+            for text in self.inputs
         ]
         matrix = np.empty((len(chunk), len(self.inputs)), dtype=np.float64)
         # Row by row is slow, column by column leaves the cache: blocks of rows do neither.

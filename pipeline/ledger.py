@@ -41,8 +41,8 @@ class Ledger:
     """What is known so far. ``read`` counts the events of each file of each sample.
 
     ``yields`` and ``sizes`` have shape ``(n_parts, n_samples, n_classes)``: sums of physics weights and of their
-    absolute values, before any scaling. ``account`` and ``store`` (or ``learn``) touch different fields, so that two threads may
-    call one each.
+    absolute values, before any scaling. ``account`` and ``store`` (or ``learn``) touch different fields, so that
+    two threads may call one each.
     """
 
     spec: DataSpec

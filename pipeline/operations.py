@@ -5,7 +5,8 @@ reducing, indexing. Which text asks for which operation is `grammar`'s business,
 `expressions`'.
 
 Numbers are widened first (integers to int64, floats to float64), as ROOT computes in double. ``+ - *``
-keep integers unless a result leaves int64, ``/`` and ``**`` give floats. ``%`` has the sign of its left side, as in C and ROOT.
+keep integers unless a result leaves int64, ``/`` and ``**`` give floats. ``%`` has the sign of its left
+side, as in C and ROOT.
 Unsigned values of 2^63 and more stay exact under comparisons and ``%`` and become floats elsewhere.
 """
 
@@ -144,10 +145,10 @@ def _elementwise(ufunc: Operation, prepare: Operation, *values: Value) -> Value:
 def _integer_arithmetic(ufunc: Operation, *values: Value) -> Value:
     numbers = [_number(value) for value in values]
     in_double = ufunc(*_aligned(tuple(map(_float, numbers))))
-    # Integer arithmetic wraps round without a word.
-    if "f" in map(_kind, numbers) or np.any(np.abs(_flat(in_double)) >= 2.0**63):
+    if "f" in map(_kind, numbers) or any(map(_is_beyond_int64, numbers)):
         return in_double
-    return ufunc(*_aligned(tuple(numbers)))
+    # What leaves int64 would wrap round without a word.
+    return in_double if np.any(np.abs(_flat(in_double)) >= 2.0**63) else ufunc(*_aligned(tuple(numbers)))
 
 
 def _remainder(left: Value, right: Value) -> Value:

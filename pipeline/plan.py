@@ -4,7 +4,7 @@ Owns the sections of the experiment file that decide what a dataset is, taken to
 known from them and from the heads of the files alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,12 +114,31 @@ def plan_files(spec: DataSpec, folder: Path) -> Iterator[SampleFile]:
 
     Raises:
         UnreadableFileError, MissingColumnError, ExpressionError: as reading it would.
-        DataError: an input needs a column that tells the class, the weight or the identity.
+        DataError: an input needs a column that tells the class, the weight or the identity; or a file is in
+            two samples.
 
     """
+    if problems := shared_files(spec, {sample.name: sample.paths(folder) for sample in spec.samples}):
+        raise DataError("; ".join(problems))
     for index, sample in enumerate(spec.samples):
         for path in sample.paths(folder):
             yield look_at_file(spec, index, path)
+
+
+def shared_files(spec: DataSpec, paths: Mapping[str, Collection[Path]]) -> list[str]:
+    """Return one line for every file of which all events would be in two samples, as by a pattern too wide.
+
+    ``paths`` are the files of each sample. A column that tells the class may share the events of a file out.
+    """
+    owners: dict[tuple[Path, str | None], list[str]] = {}
+    for sample in spec.samples:
+        for path in paths.get(sample.name, ()) if isinstance(sample.label, str) else ():
+            owners.setdefault((path.resolve(), sample.tree), []).append(sample.name)
+    return [
+        f"{path} is in the samples {' and '.join(map(repr, names))}: its events would count as both"
+        for (path, _), names in owners.items()
+        if len(names) > 1
+    ]
 
 
 def look_at_file(spec: DataSpec, index: int, path: Path) -> SampleFile:
@@ -145,7 +164,8 @@ def _refuse_leaks(
     features_need: frozenset[str],
     weight_needs: frozenset[str],
 ) -> None:
-    identity = frozenset() if isinstance(spec.split.by, str) else frozenset(spec.split.by)
+    identity = {name for name, column in spec.columns.items() if column.kind == "id"}
+    identity |= set() if isinstance(spec.split.by, str) else set(spec.split.by)
     roles = {
         "the label": sample.label_columns,
         "a weight": weight_needs,

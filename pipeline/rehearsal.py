@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import WinnowError, missing_column
 from pipeline.ledger import Ledger
-from pipeline.plan import DataSpec, SampleFile, look_at_file
+from pipeline.plan import DataSpec, SampleFile, look_at_file, shared_files
 from pipeline.progress import Progress, nobody_watches
 from pipeline.sources import describe, iter_chunks
 from pipeline.splitting import PARTS
@@ -79,13 +79,15 @@ def rehearse(spec: DataSpec, folder: Path, progress: Progress = nobody_watches) 
 
 
 def _files(spec: DataSpec, folder: Path, problems: list[str]) -> Iterator[SampleFile]:
-    for index, sample in enumerate(spec.samples):
+    paths: dict[str, tuple[Path, ...]] = {}
+    for sample in spec.samples:
         try:
-            paths = sample.paths(folder)
+            paths[sample.name] = sample.paths(folder)
         except WinnowError as error:
             problems.append(f"sample {sample.name!r}: {error}")
-            continue
-        for path in paths:
+    problems += shared_files(spec, paths)
+    for index, sample in enumerate(spec.samples):
+        for path in paths.get(sample.name, ()):
             try:
                 file = look_at_file(spec, index, path)
             except WinnowError as error:

@@ -1,8 +1,8 @@
 """Selection: ordered cuts, and the cut-flow that says what each of them did.
 
 Owns which events pass and the count of those that do, per group (a sample, or a class). What a cut's
-text means is `expressions`' business; keeping the events that pass, and the steps that are no cuts
-(left out by label, negative weight dropped), are `prepare`'s, which adds them to the same cut-flow.
+text means is `expressions`' business; keeping the events that pass, the count of those that a label leaves
+out, and the step where negative weights are dropped, which joins the same cut-flow, are `ledger`'s.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

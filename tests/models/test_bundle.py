@@ -126,6 +126,14 @@ def test_an_event_of_which_nothing_is_known_gets_a_score(bundle: Bundle) -> None
     assert 0 < bundle.score(nothing)[0] < 1
 
 
+def test_an_event_without_a_value_that_may_not_be_missing_is_refused(bundle: Bundle) -> None:
+    transform = bundle.manifest.transform.model_copy(update={"refused": {2: "mass"}})
+    strict = Bundle(bundle.folder, bundle.manifest.model_copy(update={"transform": transform}))
+    event = {"pt": [np.nan], "hits": [5], "mass": [-999.0], "time": [1.6e9]}
+    with pytest.raises(DataError, match="feature 'mass' is missing in 1 of 1 events, and its policy is 'refuse'"):
+        strict.score(chunk_of(event))
+
+
 UNUSABLE = {
     "a column is missing": ({"pt": None}, MissingColumnError, r"has no column 'pt'; it has: hits, mass, time"),
     "a name is misspelt": ({"pt": None, "PT": [1.0]}, MissingColumnError, r"'pt' \(did you mean 'PT'\?\)"),

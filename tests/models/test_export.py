@@ -188,3 +188,13 @@ def test_the_keras_file_opens_in_plain_keras_and_holds_no_code(trained: Any) -> 
     inputs = np.random.default_rng(1).normal(size=(100, trained.transform.n_inputs)).astype(np.float32)
     again = keras.models.load_model(path, safe_mode=True)
     np.testing.assert_array_equal(np.asarray(again(inputs)), np.asarray(trained.network(inputs)))
+
+
+def test_a_sentinel_beyond_single_precision_is_missing_in_the_graph_as_well(learn: Learn, tmp_path: Path) -> None:
+    features, largest = draw(500), float(np.finfo(np.float64).max)
+    transform = learn(features, NormaliseSpec(), MissingSpec(values=(largest,)))
+    export_onnx(network_for(transform), transform, tmp_path / "model.onnx")
+    rows = np.array([features[0], features[0]])
+    rows[:, 1] = [np.nan, largest]
+    known, sentinel = run(tmp_path / "model.onnx", rows)
+    assert known == sentinel

@@ -220,6 +220,12 @@ def test_threshold_above_all_scores_keeps_nothing() -> None:
     assert np.isnan(point.purity.value)
 
 
+def test_an_efficiency_of_none_or_all_has_no_error() -> None:
+    point = efficiency_at(0.5, [0.9, 0.8, 0.1, 0.2], [1, 1, 0, 0])
+    found = np.array([astuple(point.signal_efficiency), astuple(point.background_efficiency), astuple(point.purity)])
+    np.testing.assert_array_equal(found, [[1.0, np.nan], [0.0, np.nan], [1.0, np.nan]])
+
+
 def test_thinned_curve_keeps_ends_and_follows_the_whole_one() -> None:
     generator = np.random.default_rng(3)
     labels = np.arange(100_000) % 2

@@ -49,6 +49,16 @@ def test_none_among_numbers_is_nan_and_among_texts_stays_none() -> None:
     assert as_column(["pi", None])[1] is None
 
 
+@pytest.mark.parametrize("kind", ["Int64", "Float64", "boolean", "object"])
+def test_a_blank_number_of_a_frame_is_nan(kind: str) -> None:
+    chunk = chunk_of_frame(pd.DataFrame({"x": pd.array([1, None], dtype=kind)}))
+    np.testing.assert_array_equal(chunk["x"], [1.0, np.nan])
+
+
+def test_a_blank_text_of_a_frame_is_none() -> None:
+    assert chunk_of_frame(pd.DataFrame({"species": ["pi", None]}))["species"].tolist() == ["pi", None]
+
+
 def test_lists_become_jagged_and_none_an_empty_list() -> None:
     column = as_column([[1.0, 2.0], [], None])
     assert isinstance(column, ak.Array)

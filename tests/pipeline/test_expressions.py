@@ -134,6 +134,12 @@ def test_lists_meet_flat_columns_event_by_event(text: str, expected: list[Any], 
     assert value_of(text, events).to_list() == expected
 
 
+@pytest.mark.parametrize(("text", "value"), [("n * n", 1.6e19), ("2 * n * n", 3.2e19), ("4000000000 * n", 1.6e19)])
+def test_a_product_beyond_64_bits_does_not_wrap_round(text: str, value: float) -> None:
+    events = chunk_of({"n": np.array([4_000_000_000, 1])})
+    assert parse_expression(text).evaluate(events)[0] == value
+
+
 def test_integers_stay_integers_and_division_is_true_division(events: Chunk) -> None:
     assert value_of("x * 2 + byte", events).dtype == np.int64
     assert value_of("abs(x)", events).dtype == np.int64

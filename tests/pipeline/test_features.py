@@ -28,6 +28,14 @@ def test_a_sentinel_never_enters_a_ratio(kind: Any, text: str) -> None:
     assert np.isnan(matrix(recipe, chunk)[:, 0]).tolist() == [True, True, False]
 
 
+def test_a_sentinel_that_a_derived_column_makes_enters_no_other() -> None:
+    recipe = Recipe(
+        derive={"lead": "where(n > 0, pt, -999)", "ratio": "lead / met"}, inputs=("ratio",), sentinels=(-999,)
+    )
+    found = matrix(recipe, chunk_of({"n": [0, 1], "pt": [5.0, 6.0], "met": [10.0, 20.0]}))[:, 0]
+    np.testing.assert_array_equal(found, [np.nan, 0.3])
+
+
 def test_a_sentinel_in_a_column_of_whole_numbers_is_masked_as_well() -> None:
     recipe = Recipe(derive={"per_jet": "ht / n_jets"}, inputs=("per_jet",), sentinels=(-999,))
     found = matrix(recipe, chunk_of({"ht": [10.0, 10.0], "n_jets": [2, -999]}))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipeline.missing import MissingSpec, is_missing
+from pipeline.errors import DataError
+from pipeline.missing import MissingSpec, is_missing, refuse_missing
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39, -999.0, float(np.float32(-99.99)), -99.99])
@@ -54,3 +55,14 @@ def test_an_override_that_empties_the_sentinels_is_another_declaration_than_one_
 def test_nan_needs_no_sentinel_and_cannot_be_one() -> None:
     with pytest.raises(ValidationError, match="finite number"):
         MissingSpec(values=(float("nan"),))
+
+
+def test_a_feature_that_may_not_be_missing_is_refused_with_the_count() -> None:
+    features, spec = np.array([[np.nan, 1.0], [1.0, -9.0], [1.0, np.nan]]), MissingSpec(policy="refuse", values=(-9.0,))
+    with pytest.raises(DataError, match=r"these: feature 'b' is missing in 2 of 3 events, and its policy is 'refuse'"):
+        refuse_missing(features, {1: "b"}, [spec.values] * 2, "these")
+    assert spec.refused(["a", "b"]) == {0: "a", 1: "b"}
+
+
+def test_other_features_may_be_missing() -> None:
+    refuse_missing(np.array([[np.nan, 1.0]]), {1: "b"}, [(), ()], "these")

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import DataError, MissingColumnError
-from pipeline.plan import DataSpec, SampleFile, plan_files
+from pipeline.plan import DataSpec, SampleFile, plan_files, shared_files
 from pipeline.sources import iter_chunks
 
 SAMPLES = [
@@ -50,6 +50,10 @@ def test_only_what_somebody_needs_is_read(tmp_path: Path) -> None:
         ({"features": {"inputs": ["w"]}}, "'w', which makes a weight"),
         ({"derive": {"v": "w * 2"}, "features": {"inputs": ["v"]}}, "'w', which makes a weight"),
         ({"split": {"by": ["pt"]}}, "'pt', which makes the identity of an event"),
+        (
+            {"columns": {"pt": {"kind": "id"}}, "derive": {"v": "pt / 2"}, "features": {"inputs": ["v"]}},
+            "'pt', which makes the identity of an event",
+        ),
     ],
 )
 def test_an_input_that_tells_the_answer_is_refused_unless_allowed(
@@ -59,6 +63,19 @@ def test_an_input_that_tells_the_answer_is_refused_unless_allowed(
         planned(tmp_path, **sections)
     features = {"inputs": ["pt"], **sections.get("features", {}), "allow": ["w", "pt"]}
     assert planned(tmp_path, **{**sections, "features": features})
+
+
+@pytest.mark.parametrize("label", ["signal", "background"])
+def test_a_file_in_two_samples_is_refused(tmp_path: Path, label: str) -> None:
+    samples = [SAMPLES[1], {"name": "muons", "label": label, "files": ["*.csv"]}, {**SAMPLES[0], "name": "others"}]
+    with pytest.raises(DataError, match=r"pions.csv is in the samples 'pions' and 'muons': its events would count"):
+        planned(tmp_path, samples=samples)
+
+
+def test_trees_of_one_file_may_be_different_samples(tmp_path: Path) -> None:
+    samples = [{**sample, "files": ["both.root"], "tree": sample["name"]} for sample in SAMPLES]
+    spec = DataSpec.model_validate({"samples": samples, "features": {"inputs": ["pt"]}})
+    assert not shared_files(spec, {sample["name"]: [tmp_path / "both.root"] for sample in SAMPLES})
 
 
 def test_a_label_column_is_no_input(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ import uproot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.chunk import chunk_of
 from pipeline.dataset import PreparedDataset
 from pipeline.errors import ColumnTypeError, DataError, ExpressionError, UnreadableFileError, WinnowError
 from pipeline.plan import DataSpec
 from pipeline.prepare import prepare
-from pipeline.splitting import PARTS
+from pipeline.splitting import PARTS, SplitSpec, event_identities
 
 N = 4000
 LABEL = {"column": "species", "signal": 2, "background": 1}
@@ -269,6 +270,26 @@ def test_events_that_are_not_what_was_declared_are_refused_by_name(
     with pytest.raises(error, match=message):
         prepared(tmp_path, **{"samples": samples, **sections})
     assert not list((tmp_path / "store").glob("*"))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_feature_that_may_not_be_missing_is_refused_in_every_part(folder: Path, part: str) -> None:
+    events = columns()
+    without = {"features": {"inputs": ["eta"]}, "derive": {}}
+    where = next(event for event, name in event_parts(prepared(folder, **without)).items() if name == part)
+    events["eta"][where] = np.nan
+    write(folder / "a.root", events)
+    strict = {"inputs": ["eta"], "missing": {"policy": "refuse"}}
+    with pytest.raises(DataError, match=r"feature 'eta' is missing in 1 of .* its policy is 'refuse'"):
+        prepared(folder, features=strict, derive={})
+
+
+def event_parts(dataset: PreparedDataset) -> dict[int, str]:
+    """Return the part of each event that is kept, by its row in the file."""
+    chunk = chunk_of({"event": columns()["event"]})
+    found = event_identities(chunk, SplitSpec(by=("event",)), "both", "a.root", ())
+    parts = by_identity(dataset)
+    return {row: parts[int(identity)] for row, identity in enumerate(found) if int(identity) in parts}
 
 
 def test_a_list_needs_a_reduction(tmp_path: Path) -> None:

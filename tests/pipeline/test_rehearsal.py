@@ -1,5 +1,7 @@
 """A rehearsal finds what preparing would refuse, all of it, and writes nothing."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.plan import DataSpec
 from pipeline.prepare import prepare
-from pipeline.rehearsal import Rehearsal, rehearse
+from pipeline.rehearsal import rehearse
 
 N = 200
 
@@ -23,9 +25,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def declared(weight: str = "1", inputs: tuple[str, ...] = ("pt",), **sections: Any) -> DataSpec:
+def declared(
+    weight: str = "1", files: Sequence[str] = ("muons.csv",), inputs: Sequence[str] = ("pt",), **sections: Any
+) -> DataSpec:
     samples = [
-        {"name": "muons", "label": "signal", "files": ["muons.csv"], "weight": weight},
+        {"name": "muons", "label": "signal", "files": files, "weight": weight},
         {"name": "pions", "label": "background", "files": ["pions.csv"]},
     ]
     features = {"inputs": inputs}
@@ -49,8 +53,8 @@ def test_a_rehearsal_without_problems_says_so(folder: Path) -> None:
 def test_every_file_is_looked_at_whatever_is_wrong_with_another(folder: Path) -> None:
     (folder / "muons.csv").write_text("event,mass\n1,2\n")
     (folder / "pions.csv").unlink()
-    problems = rehearse(declared(), folder).problems
-    assert ["'muons'" in problems[0], "'pions'" in problems[1]] == [True, True]
+    told = "\n".join(rehearse(declared(), folder).problems)
+    assert re.search(r"no file matches 'pions.csv'(.|\n)*no column 'pt'", told)
 
 
 @pytest.mark.parametrize(
@@ -58,24 +62,19 @@ def test_every_file_is_looked_at_whatever_is_wrong_with_another(folder: Path) ->
     [
         declared(weight="weight"),
         declared(inputs=("pt", "log(-pt)")),
-        declared(inputs=("where(event == 7, 1 / 0, pt)", "pt"), split={"by": "row"}),
+        declared(files=["*.csv"]),
         declared(select=[{"name": "none", "keep": "pt > 100"}]),
     ],
-    ids=["no positive sum of weights", "a feature without values", "an identity is free", "no events"],
+    ids=["no positive sum of weights", "a feature without values", "a file twice", "no events"],
 )
 def test_a_rehearsal_finds_what_preparing_refuses(spec: DataSpec, folder: Path) -> None:
-    assert refusal(spec, folder) == "; ".join(rehearse(spec, folder).problems)
-
-
-def refusal(spec: DataSpec, folder: Path) -> str:
-    try:
+    told = "; ".join(rehearse(spec, folder).problems)
+    with pytest.raises(DataError, match=re.escape(told) + "$"):
         prepare(spec, folder, folder / "prepared")
-    except DataError as error:
-        return str(error)
-    return ""
+    assert told
 
 
 def test_a_rehearsal_leaves_nothing_behind(folder: Path) -> None:
     before = sorted(folder.iterdir())
-    assert isinstance(rehearse(declared(), folder), Rehearsal)
+    rehearse(declared(), folder)
     assert sorted(folder.iterdir()) == before

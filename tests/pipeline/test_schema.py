@@ -50,6 +50,11 @@ def test_missing_values_are_outside_of_no_range() -> None:
         check(values, ColumnSpec(min=0, max=10))
 
 
+def test_a_text_has_no_range() -> None:
+    with pytest.raises(ColumnTypeError, match="column 'pt' holds text, which cannot lie between min and max"):
+        check(["a"], ColumnSpec(kind="text", min=0))
+
+
 def test_a_range_upside_down_is_refused_when_declared() -> None:
     with pytest.raises(ValidationError, match="min = 3 is above max = 1"):
         ColumnSpec(min=3, max=1)

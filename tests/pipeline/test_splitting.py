@@ -84,7 +84,9 @@ def test_every_nan_is_the_same_content() -> None:
         assert first == second
 
 
-@pytest.mark.parametrize("values", [np.array([1.0, np.nan]), np.array(["a", None], dtype=object)])
+@pytest.mark.parametrize(
+    "values", [np.array([1.0, np.nan]), np.array(["a", None], dtype=object), np.array(["a", ""], dtype=object)]
+)
 def test_an_event_without_an_identity_is_refused(values: Any) -> None:
     with pytest.raises(DataError, match=r"'event' in \[split\] by has no value in 1 of 2 events"):
         identities({"event": values})
