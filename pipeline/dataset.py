@@ -14,9 +14,10 @@ Owns the layout of the folder and its integrity; how events get there is ``prepa
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,9 @@ STREAMED: Mapping[str, Any] = {
     "physics_weight": np.float64,
 }
 """The arrays that are written while events are read; training weights follow when the yields are known."""
+
+FORMAT = 4
+"""Raised whenever the same declaration would give another dataset, or the manifest another shape."""
 
 WEIGHING_BLOCK = 1_000_000
 
@@ -110,6 +114,8 @@ class PreparedDataset:
         """
         try:
             found = cls(folder, Manifest.model_validate_json((folder / "manifest.json").read_text()))
+            if found.manifest.format != FORMAT:
+                raise ValueError(f"it has format {found.manifest.format}, and this version writes {FORMAT}")
             found._count()
         except (OSError, ValueError) as error:
             raise DataError(f"{folder} holds no whole prepared dataset: {error}") from None
@@ -125,19 +131,32 @@ class PreparedDataset:
     def part(self, name: str) -> EventArrays:
         """Return the events of ``train``, ``validation`` or ``test``; nothing is loaded before it is used."""
         assert name in PARTS, name
-        folder = self.folder / name
         names = [*STREAMED, "training_weight"]
-        # A memory map of no bytes cannot be made; an empty part is simply loaded.
-        mode: Any = "r" if getattr(self.manifest.events, name) else None
-        return EventArrays(**{a: np.load(folder / f"{a}.npy", mmap_mode=mode) for a in names})
+        return EventArrays(**{array: _mapped(self.folder / name / f"{array}.npy") for array in names})
+
+
+def _mapped(path: Path, mode: Literal["r", "r+"] = "r") -> NDArray[Any]:
+    """Open an array without loading it; one without events, of which there is no memory map, is loaded."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, _ = np.lib.format.read_array_header_1_0(file)
+    array: NDArray[Any] = np.load(path, mmap_mode=mode if shape[0] else None)
+    return array
+
+
+def content_hash(folder: Path) -> str:
+    """Return one SHA-256 of all arrays of a dataset as they lie on disk."""
+    files = [f"{part}/{name}.npy" for part in PARTS for name in (*STREAMED, "training_weight")]
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(hash_of_file, [folder / file for file in files])
+        return hash_of(dict(zip(files, digests, strict=True)))
 
 
 class ArrayStream:
-    """Append blocks of rows to a ``.npy`` file of a length that is not known beforehand; hashes as it writes."""
+    """Append blocks of rows to a ``.npy`` file of a length that is not known beforehand."""
 
     def __init__(self, path: Path, dtype: type[np.generic], row_shape: tuple[int, ...] = ()) -> None:
         self._dtype, self._row_shape, self._n = np.dtype(dtype), row_shape, 0
-        self._digest = hashlib.sha256(f"{self._dtype.str}{row_shape}".encode())
         self._file: IO[bytes] = path.open("w+b")
         self._write_header()
 
@@ -145,16 +164,14 @@ class ArrayStream:
         """Write more rows, shape ``(n, *row_shape)``."""
         block = np.ascontiguousarray(rows, dtype=self._dtype)
         self._file.write(block.data)
-        self._digest.update(block.data)
         self._n += len(block)
 
-    def close(self) -> str:
-        """Finish the file, once, and return the SHA-256 of its content."""
+    def close(self) -> None:
+        """Finish the file, once."""
         if not self._file.closed:
             self._file.seek(0)
             self._write_header()
             self._file.close()
-        return self._digest.hexdigest()
 
     def _write_header(self) -> None:
         # NumPy pads its headers so that the first axis can grow in place: the length stays the same.
@@ -180,11 +197,26 @@ class PartStream:
 
     def class_counts(self, n_classes: int) -> NDArray[np.int64]:
         """Return the number of events of each class, shape ``(n_classes,)``, once the files are closed."""
-        return np.bincount(np.load(self.folder / "label.npy"), minlength=n_classes)
+        return np.bincount(_mapped(self.folder / "label.npy"), minlength=n_classes)
 
-    def close(self) -> str:
-        """Finish the files and return the hash of their content."""
-        return hashlib.sha256("".join(s.close() for s in self._streams.values()).encode()).hexdigest()
+    def close(self) -> None:
+        """Finish the files."""
+        for stream in self._streams.values():
+            stream.close()
+
+
+def weight_sums(folder: Path, n_samples: int, n_classes: int) -> NDArray[np.float64]:
+    """Return the sums of physics weights and of their absolute values, shape ``(2, n_samples, n_classes)``.
+
+    Added up in blocks of their own, so that the last digit does not depend on how the events were read.
+    """
+    sums = np.zeros((2, n_samples * n_classes))
+    label, sample, physics = (_mapped(folder / f"{name}.npy") for name in ("label", "sample", "physics_weight"))
+    for start in range(0, len(label), WEIGHING_BLOCK):
+        block = slice(start, start + WEIGHING_BLOCK)
+        cell, weights = sample[block].astype(np.int64) * n_classes + label[block], physics[block]
+        sums += [np.bincount(cell, weights=w, minlength=sums.shape[1]) for w in (weights, np.abs(weights))]
+    return sums.reshape(2, n_samples, n_classes)
 
 
 def weigh_part(folder: Path, physics_scale: NDArray[np.float64], factors: NDArray[np.float64]) -> None:
@@ -196,17 +228,15 @@ def weigh_part(folder: Path, physics_scale: NDArray[np.float64], factors: NDArra
         factors: shape ``(n_classes,)``; from the unscaled physics weight to the training weight.
 
     """
-    if not len(np.load(folder / "label.npy")):
-        ArrayStream(folder / "training_weight.npy", np.float32).close()
-        return
-    label, sample = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("label", "sample"))
-    physics = np.load(folder / "physics_weight.npy", mmap_mode="r+")
+    label, sample = (_mapped(folder / f"{name}.npy") for name in ("label", "sample"))
+    physics = _mapped(folder / "physics_weight.npy", "r+")
     training = ArrayStream(folder / "training_weight.npy", np.float32)
     for start in range(0, len(label), WEIGHING_BLOCK):
         block = slice(start, start + WEIGHING_BLOCK)
         training.append(physics[block] * factors[label[block]])
         physics[block] *= physics_scale[sample[block], label[block]]
-    physics.flush()
+    if isinstance(physics, np.memmap):
+        physics.flush()
     training.close()
 
 

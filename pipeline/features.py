@@ -7,6 +7,7 @@ and still in the features' own units. Missing values stay missing here; ``normal
 from collections.abc import Collection, Mapping
 from typing import Any, Self
 
+import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
@@ -108,10 +109,24 @@ class Recipe(Declaration):
         return chunk.with_columns({name: self._masked_column(name, chunk[name]) for name in sorted(used)})
 
     def _masked_column(self, name: str, column: Column) -> Column:
-        if not isinstance(column, np.ndarray) or column.dtype.kind not in "fiu":
+        if isinstance(column, ak.Array):
+            return self._masked_lists(name, column)
+        if column.dtype.kind not in "fiu":
             return column
         missing = self._is_sentinel(name, column)
         return np.where(missing, np.nan, column.astype(np.float64)) if missing.any() else column
+
+    def _masked_lists(self, name: str, lists: ak.Array) -> ak.Array:
+        """Return lists with NaN for sentinels, so that a sum over a list with one is missing as well."""
+        values = ak.to_numpy(ak.flatten(lists, axis=None))
+        if values.dtype.kind not in "fiu" or not self._is_sentinel(name, values).any():
+            return lists
+        return ak.transform(lambda layout, **_: self._masked_leaf(name, layout), lists)
+
+    def _masked_leaf(self, name: str, layout: Any) -> Any:
+        if not layout.is_numpy:
+            return None
+        return ak.contents.NumpyArray(np.asarray(self._masked_column(name, layout.data)))
 
     def _is_sentinel(self, name: str, column: NDArray[Any]) -> NDArray[np.bool_]:
         """Say where a column holds a sentinel as its type stores it: -99.99 in single precision is another number."""

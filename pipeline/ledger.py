@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.chunk import Chunk
-from pipeline.dataset import EventCounts, PartStream, hash_of
+from pipeline.dataset import EventCounts, PartStream
 from pipeline.missing import refuse_missing
 from pipeline.normalise import FeatureStatistics, InputTransform, fit_transform
 from pipeline.plan import DataSpec, SampleFile
@@ -40,16 +40,14 @@ class KeptEvents:
 class Ledger:
     """What is known so far. ``read`` counts the events of each file of each sample.
 
-    ``yields`` and ``sizes`` have shape ``(n_parts, n_samples, n_classes)``: sums of physics weights and of their
-    absolute values, before any scaling. ``account`` and ``store`` (or ``learn``) touch different fields, so that
-    two threads may call one each.
+    ``yields`` has shape ``(n_parts, n_samples, n_classes)``: sums of physics weights before any scaling. ``account``
+    and ``store`` (or ``learn``) touch different fields, so that two threads may call one each.
     """
 
     spec: DataSpec
     streams: dict[str, PartStream]
     statistics: FeatureStatistics
     yields: NDArray[np.float64]
-    sizes: NDArray[np.float64]
     cut_flow: CutFlow
     read: Counter[tuple[int, Path]] = field(default_factory=Counter)
     left_out: int = 0
@@ -57,14 +55,12 @@ class Ledger:
     @classmethod
     def start(cls, spec: DataSpec, folder: Path) -> Self:
         """Begin with no events; the parts are written into ``folder``."""
-        sums = (len(PARTS), len(spec.samples), len(spec.classes))
         dropped = [NOT_NEGATIVE] * (spec.weights.negative == "drop")
         return cls(
             spec,
             {part: PartStream(folder / part, len(spec.features.inputs)) for part in PARTS},
             FeatureStatistics([spec.features.missing.of(name).values for name in spec.features.inputs]),
-            np.zeros(sums),
-            np.zeros(sums),
+            np.zeros((len(PARTS), len(spec.samples), len(spec.classes))),
             CutFlow.start([cut.name for cut in spec.select] + dropped),
         )
 
@@ -122,7 +118,6 @@ class Ledger:
                 "physics_weight": kept.weights[rows],
             }
             self.yields[index, kept.sample] += self._by_class(arrays["label"], arrays["physics_weight"])
-            self.sizes[index, kept.sample] += self._by_class(arrays["label"], np.abs(arrays["physics_weight"]))
         self.statistics.update(parts["train"]["features"], parts["train"]["identity"])
         return parts
 
@@ -155,9 +150,10 @@ class Ledger:
         spec = self.spec
         return fit_transform(self.statistics, spec.features.inputs, spec.normalise, spec.features.missing)
 
-    def close(self) -> str:
-        """Finish the files of all parts, once, and return the hash of their content."""
-        return hash_of([stream.close() for stream in self.streams.values()])
+    def close(self) -> None:
+        """Finish the files of all parts, once."""
+        for stream in self.streams.values():
+            stream.close()
 
     def _by_class(self, labels: NDArray[np.int8], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.bincount(labels, weights=weights, minlength=len(self.spec.classes)).astype(np.float64)

@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 
 from pipeline.ahead import ahead
 from pipeline.chunk import Chunk
-from pipeline.dataset import FileRecord, Manifest, PreparedDataset, hash_of, hash_of_file, weigh_part
+from pipeline.dataset import (
+    FORMAT,
+    FileRecord,
+    Manifest,
+    PreparedDataset,
+    content_hash,
+    hash_of,
+    hash_of_file,
+    weigh_part,
+    weight_sums,
+)
 from pipeline.errors import DataError, WinnowError
 from pipeline.ledger import KeptEvents, Ledger
 from pipeline.plan import DataSpec, SampleFile, plan_files
@@ -33,9 +43,6 @@ from pipeline.splitting import PARTS
 from pipeline.weights import physics_scale, training_factors
 
 log = logging.getLogger(__name__)
-
-FORMAT = 3
-"""Raised whenever the same declaration would give another dataset."""
 
 PIECE = 2**15
 """Events that are worked on at a time."""
@@ -195,17 +202,18 @@ def _named_after(sample: SampleSpec) -> Iterator[None]:
 def _weigh(ledger: Ledger, counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Write the two final weights of every part and return the training factors, shape ``(n_classes,)``."""
     spec = ledger.spec
-    factors = training_factors(ledger.yields[0].sum(axis=0), int(counts[0].sum()), spec.weights)
-    whole = ledger.sizes.sum(axis=0)
-    for size, part in zip(ledger.sizes, PARTS, strict=True):
-        scale = physics_scale(size, getattr(spec.split.fractions, part), whole)
+    shape = len(spec.samples), len(spec.classes)
+    yields, sizes = np.stack([weight_sums(ledger.streams[part].folder, *shape) for part in PARTS], axis=1)
+    factors = training_factors(yields[0].sum(axis=0), int(counts[0].sum()), spec.weights)
+    for size, part in zip(sizes, PARTS, strict=True):
+        scale = physics_scale(size, getattr(spec.split.fractions, part), sizes.sum(axis=0))
         weigh_part(ledger.streams[part].folder, scale, factors)
     return factors
 
 
 def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: str) -> Manifest:
     spec, statistics = ledger.spec, ledger.statistics
-    content = ledger.close()
+    ledger.close()
     counts = np.array([stream.class_counts(len(spec.classes)) for stream in ledger.streams.values()])
     if problems := ledger.class_problems(counts):
         raise DataError("; ".join(problems))
@@ -214,7 +222,7 @@ def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: st
     return Manifest(
         format=FORMAT,
         key=key,
-        content=content,
+        content=content_hash(next(iter(ledger.streams.values())).folder.parent),
         classes=spec.classes,
         samples=tuple(sample.name for sample in spec.samples),
         columns=files[0].kinds,

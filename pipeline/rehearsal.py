@@ -70,8 +70,7 @@ def rehearse(spec: DataSpec, folder: Path, progress: Progress = nobody_watches) 
                 findings.append(_go_through(ledger, file, counts, sum(f.n_events for f in files), progress))
             except WinnowError as error:
                 problems.append(f"sample {file.sample.name!r}: {error}")
-        for stream in ledger.streams.values():
-            stream.close()
+        ledger.close()
     if not problems:
         problems += _training_problems(ledger, counts)
     parts = {part: dict(zip(spec.classes, map(int, row), strict=True)) for part, row in zip(PARTS, counts, strict=True)}

@@ -8,8 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dataset import ArrayStream, PartStream, PreparedDataset, hash_of, hash_of_file, weigh_part
+from pipeline.dataset import (
+    STREAMED,
+    ArrayStream,
+    PartStream,
+    PreparedDataset,
+    content_hash,
+    hash_of,
+    hash_of_file,
+    weigh_part,
+)
 from pipeline.errors import DataError
+from pipeline.splitting import PARTS
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [1], [3, 0, 2], [70_000, 1]])
@@ -30,13 +40,16 @@ def test_the_hash_of_a_stream_is_that_of_its_content_and_not_of_its_blocks(tmp_p
         stream = ArrayStream(tmp_path / f"{number}.npy", np.int8)
         for block in np.split(np.arange(10), cuts):
             stream.append(block)
-        hashes.append(stream.close())
+        stream.close()
+        hashes.append(hash_of_file(tmp_path / f"{number}.npy"))
     assert len(set(hashes)) == 1
 
 
 def test_a_stream_of_another_type_has_another_hash(tmp_path: Path) -> None:
     kinds: list[Any] = [np.int8, np.uint8]
-    assert len({ArrayStream(tmp_path / "x.npy", kind).close() for kind in kinds}) == 2
+    for kind in kinds:
+        ArrayStream(tmp_path / f"{kind.__name__}.npy", kind).close()
+    assert len({hash_of_file(path) for path in tmp_path.iterdir()}) == 2
 
 
 def test_weights_are_written_from_sample_and_class(tmp_path: Path) -> None:
@@ -59,6 +72,24 @@ def test_the_hash_of_a_value_does_not_depend_on_the_order_of_its_keys(value: dic
 def test_a_file_has_the_hash_that_everybody_else_computes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")  # the example of FIPS 180-4
     assert hash_of_file(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def written(folder: Path, weight: float) -> Path:
+    for part in PARTS:
+        stream = PartStream(folder / part, 1)
+        stream.append({name: np.ones((1, 1) if name == "features" else 1) for name in STREAMED})
+        stream.close()
+        weigh_part(folder / part, np.ones((2, 2)), np.full(2, weight))
+    return folder
+
+
+def test_the_content_hash_is_of_every_array_as_it_lies_on_disk(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "same", "other")]
+    for folder, weight in zip(folders, (1.0, 1.0, 2.0), strict=True):
+        folder.mkdir()
+        written(folder, weight)
+    one, same, other = (content_hash(folder) for folder in folders)
+    assert one == same != other
 
 
 @pytest.mark.parametrize("manifest", [None, "", "{}", '{"format": "?"}'])

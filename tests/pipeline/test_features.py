@@ -114,3 +114,10 @@ def test_a_section_that_cannot_be_obeyed_is_refused_when_declared(section: dict[
 def test_an_expression_is_judged_without_a_file() -> None:
     assert expression_problem("a / b") is None
     assert "no expression" in str(expression_problem("a / / b"))
+
+
+def test_a_sentinel_in_a_list_makes_its_sum_missing_and_leaves_the_others() -> None:
+    recipe = Recipe(derive={"ht": "sum(pt)", "lead": "pt[0]"}, inputs=("ht", "lead", "max(n)"), sentinels=(-999.0,))
+    chunk = chunk_of({"pt": [[10.0, -999.0], [], [5.0, 6.0]], "n": [[1, 2], [-999], [3]]})
+    matrix = recipe.matrix(recipe.derived(chunk))
+    np.testing.assert_array_equal(matrix, [[np.nan, 10.0, 2.0], [0.0, np.nan, np.nan], [11.0, 5.0, 3.0]])
