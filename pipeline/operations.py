@@ -217,12 +217,18 @@ def _lists(value: Value) -> tuple[NDArray[Any], NDArray[np.int64]]:
 def _reduced(ufunc: Any, empty: float, prepare: Operation, value: Value) -> NDArray[Any]:
     entries, counts = _lists(value)
     entries = prepare(entries)
-    dtype = entries.dtype if entries.dtype.kind != "u" else np.float64
+    dtype = entries.dtype if entries.dtype.kind != "u" else np.dtype(np.float64)
     result = np.full(len(counts), empty, dtype=dtype)
     filled = counts > 0
     if filled.any():
         starts = (np.cumsum(counts) - counts)[filled]
         result[filled] = ufunc.reduceat(entries.astype(dtype, copy=False), starts)
+        # A sum of integers that leaves int64 would wrap round without a word.
+        if ufunc is np.add and dtype.kind == "i":
+            in_double = np.add.reduceat(entries.astype(np.float64), starts)
+            if np.any(np.abs(in_double) >= 2.0**63):
+                result = result.astype(np.float64)
+                result[filled] = in_double
     return result
 
 

@@ -7,7 +7,6 @@ another name, flushed to disk, counted, and renamed.
 """
 
 import logging
-import os
 import shutil
 import time
 import uuid
@@ -33,6 +32,7 @@ from pipeline.dataset import (
     weigh_part,
     weight_sums,
 )
+from pipeline.durable import flush
 from pipeline.errors import DataError, WinnowError
 from pipeline.ledger import KeptEvents, Ledger
 from pipeline.plan import DataSpec, SampleFile, plan_files
@@ -140,15 +140,7 @@ def _flush(folder: Path) -> None:
     """Have every file and folder written to the disk itself, so that a power cut leaves no half of them."""
     paths = [*folder.rglob("*"), folder]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(_flush_one, paths))
-
-
-def _flush_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        list(pool.map(flush, paths))
 
 
 def _publish(temporary: Path, final: Path) -> None:
@@ -158,7 +150,7 @@ def _publish(temporary: Path, final: Path) -> None:
         # Another process was faster with the same dataset; theirs is as good as ours.
         if not (final / "manifest.json").exists():
             raise
-    _flush_one(final.parent)
+    flush(final.parent)
 
 
 def _read_files(ledger: Ledger, files: list[SampleFile], progress: Progress, chunk_bytes: int) -> None:

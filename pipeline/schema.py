@@ -71,8 +71,10 @@ def _check_range(name: str, chunk: Chunk, spec: ColumnSpec, sentinels: tuple[flo
     if isinstance(column, np.ndarray) and column.dtype == object:
         raise ColumnTypeError(f"{chunk.source}: column {name!r} holds text, which cannot lie between min and max")
     values = _numbers(column)
-    low = -np.inf if spec.min is None else spec.min
-    high = np.inf if spec.max is None else spec.max
+    # In the column's own precision: 2.7 stored in single precision is a little more than 2.7.
+    kind = column.dtype.type if isinstance(column, np.ndarray) and column.dtype.kind == "f" else np.float64
+    low = -np.inf if spec.min is None else float(kind(spec.min))
+    high = np.inf if spec.max is None else float(kind(spec.max))
     outside = ((values < low) | (values > high)) & ~is_missing(values[:, None], [sentinels])[:, 0]
     if outside.any():
         unit = f" {spec.unit}" if spec.unit else ""

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.chunk import Chunk
+from pipeline.durable import flush
 from pipeline.errors import UnwritableError
 from pipeline.formats.csv_files import CsvWriter
 from pipeline.formats.parquet_files import ParquetWriter
@@ -144,17 +145,9 @@ def _check_count(temporary: Path, target: Path, n_written: int, layout: Layout) 
 
 
 def _publish(temporary: Path, target: Path) -> None:
-    _synchronise(temporary)
+    flush(temporary)
     temporary.replace(target)
-    _synchronise(target.parent)
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(target.parent)
 
 
 def _remove_leftovers(target: Path) -> None:

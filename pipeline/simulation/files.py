@@ -16,6 +16,7 @@ import pyarrow.csv
 import uproot
 
 from pipeline.chunk import Column
+from pipeline.durable import flush
 
 Events: TypeAlias = Mapping[str, Column]
 """Columns by name. A jagged column of records named ``hit`` becomes ``nhit``, ``hit_<field>``, … in ROOT."""
@@ -44,8 +45,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")  # no pattern such as *.root finds it
     try:
         write(draft)
-        with draft.open("rb") as finished:
-            os.fsync(finished.fileno())
+        flush(draft)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -358,3 +358,8 @@ def test_the_jets_of_a_real_file_agree_with_awkward(samples: Path) -> None:
     tagged = ak.to_numpy(ak.sum(arrays.Jet_btag > 1, axis=1))
     np.testing.assert_array_equal(value_of("sum(Jet_btag > 1)", chunk), tagged)
     np.testing.assert_array_equal(value_of("count(Jet_Px[Jet_btag > 1])", chunk), tagged)
+
+
+def test_a_sum_over_a_list_of_large_integers_does_not_wrap_round() -> None:
+    chunk = chunk_of({"n": ak.Array([[2**62, 2**62], [1, 2], []])})
+    assert parse_expression("sum(n)").evaluate(chunk).tolist() == [2.0**63, 3.0, 0.0]

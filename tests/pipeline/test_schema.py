@@ -58,3 +58,8 @@ def test_a_text_has_no_range() -> None:
 def test_a_range_upside_down_is_refused_when_declared() -> None:
     with pytest.raises(ValidationError, match="min = 3 is above max = 1"):
         ColumnSpec(min=3, max=1)
+
+
+def test_a_range_holds_in_the_precision_of_the_column() -> None:
+    chunk = chunk_of({"eta": np.array([2.7, -2.7], dtype=np.float32)})
+    check_columns(chunk, {"eta": ColumnSpec(min=-2.7, max=2.7)})
