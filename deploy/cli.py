@@ -28,17 +28,31 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-FAILED, WRONG_CALL, DONE_IN_PART = 1, 2, 3
+FAILED, WRONG_CALL, DONE_IN_PART, INTERRUPTED = 1, 2, 3, 130
 
 ExperimentPath = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="The experiment file (TOML).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 AsFlow = Annotated[bool, typer.Option("--as-flow", help="Run as a Prefect flow, also where no server is named.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Nothing on standard error but problems.")]
+
+
+def _say_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("winnow"))
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Say which version this is.", callback=_say_version, is_eager=True)
+]
 
 
 @app.callback()
 def set_up(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to standard error.")] = False,
+    version: Version = False,
 ) -> None:
     """Signal from background."""
     handler = logging.StreamHandler()
@@ -72,11 +86,13 @@ def simulate(
 @app.command()
 def check(experiment: ExperimentPath, as_json: AsJson = False) -> None:
     """Find every problem of an experiment file and of its data before anything is trained."""
+    from deploy.progress_bars import progress_bars
     from flows.experiment import load_experiment
     from pipeline.rehearsal import rehearse
 
     file = load_experiment(experiment)
-    rehearsal = rehearse(file.content, file.folder)
+    with progress_bars() as progress:
+        rehearsal = rehearse(file.content, file.folder, progress)
     _say(rehearsal.to_json(), as_json, lambda _: rehearsal.to_text())
     if rehearsal.problems:
         raise typer.Exit(WRONG_CALL)
@@ -88,7 +104,7 @@ def train(experiment: ExperimentPath, as_json: AsJson = False, as_flow: AsFlow =
     from flows.experiment import load_experiment
 
     file = load_experiment(experiment)
-    _say_how(as_flow)
+    _say_how(as_flow, quiet)
     from deploy.progress_bars import progress_bars
 
     with _quiet_tensorflow(), progress_bars(not quiet) as progress:
@@ -123,7 +139,7 @@ def score(
 
     paths = list(expand_files(files, Path.cwd()))
     options = ScoreOptions(_layout(tree, columns, separator), score_column, overwrite)
-    _say_how(as_flow)
+    _say_how(as_flow, quiet)
     from deploy.progress_bars import progress_bars
 
     with progress_bars(not quiet) as progress:
@@ -150,6 +166,8 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a version champion by hand, for instance to go back to the one before."""
+    if "/" not in model:
+        raise DeclarationError(f"received {model!r}; which version? write {model}/3, for instance")
     from flows.tracking import promote_by_hand
 
     _say(promote_by_hand(model), as_json, _lines("model", "champion", "previous"))
@@ -223,8 +241,10 @@ def _through_prefect(as_flow: bool) -> bool:
     return as_flow or bool(os.environ.get("PREFECT_API_URL"))
 
 
-def _say_how(as_flow: bool) -> None:
+def _say_how(as_flow: bool, quiet: bool) -> None:
     server = os.environ.get("PREFECT_API_URL")
+    if quiet:
+        return
     if server:
         typer.echo(f"running as a Prefect flow on {server}", err=True)
     elif as_flow:
@@ -272,7 +292,11 @@ def _scored_text(record: Any) -> str:
         f"{record['events_in']:,} events in, {record['events_out']:,} out, by {record['model']}"
         f" version {record['version']} in {record['seconds']:.1f} s"
     )
-    lines += [f"quarantined: {file['input']}: {file['error']}" for file in record["quarantined"]]
+    for output, left_out in record.get("not_copied", {}).items():
+        lines.append(f"not copied into {output}: {', '.join(left_out)}")
+    for file in record["quarantined"]:
+        name = "" if file["input"] in file["error"] else f"{file['input']}: "
+        lines.append(f"quarantined: {name}{file['error']}")
     return "\n".join(lines)
 
 
@@ -297,19 +321,21 @@ def main() -> None:
     # A request to end is an exception, so that half-written files are removed on the way out.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        app()
+        app(prog_name="winnow")
     except DeclarationError as error:
         _fail(error, WRONG_CALL)
     except WinnowError as error:
         _fail(error, FAILED)
     except OSError as error:
-        _fail(error, FAILED)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else error, FAILED)
+    except (KeyboardInterrupt, SystemExit) as end:
+        # The command-line library turns Ctrl-C into this exit status, without a word.
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
+        _fail("interrupted; nothing half-written is left", INTERRUPTED)
 
 
-def _fail(error: Exception, status: int) -> None:
+def _fail(error: object, status: int) -> None:
     typer.echo(f"winnow: {error}", err=True)
     sys.exit(status)
 

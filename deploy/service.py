@@ -24,8 +24,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from deploy.json_events import ScoringRequest, chunk_of_request, example_of, read_request
+from deploy.ports import is_free
 from flows.reference import ModelReference, is_folder, resolve
-from pipeline.errors import DataError, RegistryError, WinnowError
+from pipeline.errors import DataError, DeclarationError, RegistryError, WinnowError
 
 log = logging.getLogger(__name__)
 
@@ -261,7 +262,12 @@ def serve(reference: str, host: str = "127.0.0.1", port: int = 8000, poll_second
         host: address to listen at; other machines reach the service only where it is not the default.
         port: port to listen at.
         poll_seconds: how often the registry is asked whether the alias has moved.
+
+    Raises:
+        DeclarationError: the port is in use.
     """
+    if not is_free(host, port):
+        raise DeclarationError(f"port {port} of {host} is in use; choose another with --port")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = create_app(ChampionSource(reference), poll_seconds)
     uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=10)

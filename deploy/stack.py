@@ -7,7 +7,6 @@ on 127.0.0.1 and keeps its data in the home.
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from deploy.ports import is_free
 from flows.experiment import ExperimentFile
 from flows.home import home, logs, prefect_home
 from pipeline.errors import DeclarationError, WinnowError
@@ -49,22 +49,11 @@ def run_stack(files: Sequence[ExperimentFile], mlflow_port: int, prefect_port: i
 
 
 def _refuse_taken_ports(ports: Sequence[int]) -> None:
-    taken = [port for i, port in enumerate(ports) if port in ports[:i] or not _is_free(port)]
+    taken = [port for i, port in enumerate(ports) if port in ports[:i] or not is_free(HOST, port)]
     if taken:
         raise DeclarationError(
             f"port {taken[0]} is in use; choose another with --mlflow-port, --prefect-port or --service-port"
         )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As servers do: a port whose last connections are only fading out is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
 
 
 def _addresses(mlflow_port: int, prefect_port: int) -> dict[str, str]:

@@ -2,12 +2,15 @@
 
 Owns which files are scored, where to, and the record of it. An output appears complete or not at all; a
 file that is at fault is quarantined (left alone, and named) and the others go on; a file that this model
-has scored already is not scored again.
+has scored already is not scored again. An output is replaced where the same input, grown or changed, or a
+newer version of the same model asks for it; what holds the answer to another question stays.
 """
 
+import errno
+import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -16,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.journal import Journal, ScoredFile, announce, record
+from flows.journal import JOURNAL, Journal, ScoredFile, announce, record
 from flows.reference import ModelReference
 from flows.steps import Run, directly
 from models.bundle import Bundle
@@ -67,6 +70,7 @@ class ScoreOutcome:
             "already_scored": [file.output for file in self.already_scored],
             "events_in": sum(file.events_in for file in done),
             "events_out": sum(file.events_out for file in done),
+            "not_copied": {file.output: list(file.not_copied) for file in done if file.not_copied},
             "quarantined": [asdict(file) for file in self.quarantined],
             "seconds": self.seconds,
             "model": self.model,
@@ -85,10 +89,12 @@ def score_files(
     """Score files into the folder ``out``, each under its own name and in its own format.
 
     Raises:
-        DeclarationError: two inputs share a name, an output would replace an input, or ``out`` is a file.
+        DeclarationError: two inputs share a name, an output would replace an input, or ``out`` is a file or
+            cannot be written to.
         WinnowError: something that is no file's fault; nothing half-written is left.
     """
     started = time.monotonic()
+    _refuse_closed(out)
     _refuse_collisions(files, out)
     journal = Journal.read(out)
     results = [run(score_or_quarantine, reference, path, out / path.name, options, journal, progress) for path in files]
@@ -102,9 +108,30 @@ def score_files(
     )
 
 
+def _refuse_closed(out: Path) -> None:
+    """Refuse a folder that is none, or cannot be made or written to, once and before anything is scored."""
+    try:
+        if out.exists() and not out.is_dir():
+            raise DeclarationError(f"--out {out} is a file; name a folder")
+        reason = _why_closed(out.absolute())
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise DeclarationError(f"--out {out} cannot be written to: {reason}")
+
+
+def _why_closed(out: Path) -> str | None:
+    place = next(place for place in (out, *out.parents) if place.exists())
+    if not place.is_dir():
+        return f"{place} is a file"
+    if not os.access(place, os.W_OK | os.X_OK):
+        return os.strerror(errno.EACCES)
+    if (out / JOURNAL).exists() and not os.access(out / JOURNAL, os.R_OK | os.W_OK):
+        return f"{os.strerror(errno.EACCES)} (its {JOURNAL})"
+    return None
+
+
 def _refuse_collisions(files: Sequence[Path], out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise DeclarationError(f"--out {out} is a file; name a folder")
     twice = [name for name, n in Counter(path.name for path in files).items() if n > 1]
     if twice:
         raise DeclarationError(f"two input files are called {twice[0]!r}; score them into different folders")
@@ -118,37 +145,67 @@ def score_or_quarantine(
 ) -> tuple[ScoredFile | Quarantined, bool]:
     """Score one file unless that is done already; return the result and whether it is new."""
     try:
-        done = find_in_journal(journal, reference.bundle, path, target, options)
+        layout = layout_for(path, reference.bundle, options.layout)
+        done = find_in_journal(journal, reference.bundle, path, target, layout, options)
         if done is not None:
             return done, False
-        _refuse_strangers(journal, target, options)
-        return score_file(reference, path, target, options, progress), True
+        _refuse_strangers(journal, reference, path, target, layout, options)
+        return score_file(reference, path, target, replace(options, layout=layout), progress), True
     except DataError as error:
         return Quarantined(str(path), str(error)), True
 
 
 def find_in_journal(
-    journal: Journal, bundle: Bundle, path: Path, target: Path, options: ScoreOptions
+    journal: Journal, bundle: Bundle, path: Path, target: Path, layout: Layout, options: ScoreOptions
 ) -> ScoredFile | None:
     """Return the record of an output that is what scoring ``path`` now would give again, or ``None``."""
     last = journal.last.get(target.name)
     if last is None or not target.is_file() or not path.is_file():
         return None
-    is_same_question = last.bundle == bundle.digest and last.score_column == options.score_column
-    if not is_same_question or last.input_sha256 != hash_of_file(path):
+    question = (bundle.digest, options.score_column, layout.tree)
+    if (last.bundle, last.score_column, last.tree) != question or last.input_sha256 != hash_of_file(path):
         return None
     if last.output_sha256 != hash_of_file(target):
         return None
-    # The folder may have had another name when the record was written.
-    return replace(last, input=str(path), output=str(target))
+    # The folders may have had other names when the record was written.
+    return replace(last, input=str(path.absolute()), output=str(target))
 
 
-def _refuse_strangers(journal: Journal, target: Path, options: ScoreOptions) -> None:
-    """Refuse to replace what no run of Winnow has written there."""
+def _refuse_strangers(
+    journal: Journal, reference: ModelReference, path: Path, target: Path, layout: Layout, options: ScoreOptions
+) -> None:
+    """Refuse to replace what no run of Winnow has written there, or what answers another question."""
     if target.is_dir():
         raise UnwritableError(f"{target} is a folder, where the scored file should go")
-    if target.exists() and not options.overwrite and target.name not in journal.names:
+    if options.overwrite or not target.exists():
+        return
+    if target.name not in journal.names:
         raise UnwritableError(f"{target} exists and was not written by Winnow; --overwrite replaces it")
+    last = journal.last.get(target.name)
+    held = last and _other_question(last, reference, path, layout, options)
+    if held:
+        raise UnwritableError(f"{target} holds the scores {held}; choose another folder, or --overwrite replaces it")
+
+
+def _other_question(
+    last: ScoredFile, reference: ModelReference, path: Path, layout: Layout, options: ScoreOptions
+) -> str | None:
+    """Say what of a record is not what is asked now; a record of an earlier version does not know everything."""
+    if not _is_same_place(last.input, path):
+        return f"of {last.input}"
+    pairs = {
+        "of the tree": (last.tree or layout.tree, layout.tree),
+        "under the name": (last.score_column, options.score_column),
+        "of the model": (last.model, reference.name),
+    }
+    return next((f"{what} {was!r}, not {now!r}" for what, (was, now) in pairs.items() if was != now), None)
+
+
+def _is_same_place(recorded: str, path: Path) -> bool:
+    before = Path(recorded)
+    if not before.is_absolute():  # as earlier versions wrote it: relative to a folder that nobody knows now
+        return before.name == path.name
+    return before == path.absolute() or before.resolve() == path.resolve()
 
 
 def score_file(
@@ -162,9 +219,12 @@ def score_file(
     layout = layout_for(path, reference.bundle, options.layout)
     # Before the events are read: what is added to the file meanwhile makes it another one for the next run.
     digest = hash_of_file(path)
-    events_in, events_out = _write_scores(reference.bundle, path, target, layout, options, progress)
+    found = describe(path, layout)
+    events_in, events_out = _write_scores(
+        reference.bundle, path, target, layout, options, lambda n: progress(f"score {path.name}", n, found.n_events)
+    )
     scored = ScoredFile(
-        input=str(path),
+        input=str(path.absolute()),
         input_sha256=digest,
         output=str(target),
         output_sha256=hash_of_file(target),
@@ -175,16 +235,18 @@ def score_file(
         bundle=reference.bundle.digest,
         score_column=options.score_column,
         scored_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        tree=layout.tree,
+        not_copied=found.others,
     )
     record(target, scored)
     return scored
 
 
 def _write_scores(
-    bundle: Bundle, path: Path, target: Path, layout: Layout, options: ScoreOptions, progress: Progress
+    bundle: Bundle, path: Path, target: Path, layout: Layout, options: ScoreOptions, tell: Callable[[int], None]
 ) -> tuple[int, int]:
     """Write the scored file and return how many events were read and how many written."""
-    total, events_in = describe(path, layout).n_events, 0
+    events_in = 0
     chunks = iter_chunks(path, bundle.manifest.columns, layout=layout, chunk_bytes=CHUNK_BYTES, keep_original=True)
     # Three stages at once: one chunk is read while one is scored and one is written.
     with (
@@ -195,26 +257,36 @@ def _write_scores(
         for chunk, scores in scored:
             sink.write(chunk, {options.score_column: scores})
             events_in += len(chunk)
-            progress(f"score {path.name}", len(chunk), total)
+            tell(len(chunk))
         announce(target)
     return events_in, sink.n_events
 
 
 def layout_for(path: Path, bundle: Bundle, given: Layout | None) -> Layout:
-    """Return the first layout under which a file has all columns: the given one, or those of the training files.
+    """Return how to read a file: as given, or as the training files were, where that gives all columns.
+
+    The layout of a ROOT file names its tree, also where the one asked for does not.
 
     Raises:
-        DataError: it has them under none; the error is that of the first layout tried.
+        DataError: no layout gives all columns (the error is that of the first one tried), or several trees
+            of the file do and none is named.
     """
-    problems: list[DataError] = []
-    for layout in (given,) if given else (*bundle.manifest.layouts, Layout()):
-        try:
-            found = describe(path, layout)
-        except DataError as error:
-            problems.append(error)
-            continue
-        lacking = sorted(bundle.manifest.columns.keys() - found.columns.keys())
-        if not lacking:
-            return layout
-        problems.append(missing_column(lacking[0], found.columns, str(path)))
-    raise problems[0]
+    asked = [given] if given else list(dict.fromkeys((*bundle.manifest.layouts, Layout())))
+    tried = [_tried(path, layout, bundle) for layout in asked]
+    fitting = [layout for layout in tried if isinstance(layout, Layout)]
+    if not fitting:
+        raise next(error for error in tried if isinstance(error, DataError))
+    trees = dict.fromkeys(str(layout.tree) for layout in fitting)
+    if len(trees) > 1:
+        msg = f"{path} holds several trees that this model can score: {', '.join(trees)}; name one with --tree"
+        raise DataError(msg)
+    return fitting[0]
+
+
+def _tried(path: Path, layout: Layout, bundle: Bundle) -> Layout | DataError:
+    try:
+        found = describe(path, layout)
+    except DataError as error:
+        return error
+    lacking = sorted(bundle.manifest.columns.keys() - found.columns.keys())
+    return missing_column(lacking[0], found.columns, str(path)) if lacking else replace(layout, tree=found.tree)

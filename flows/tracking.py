@@ -13,7 +13,7 @@ import re
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -77,14 +77,37 @@ def tracking_address() -> str:
 
 
 def connect() -> MlflowClient:
-    """Return a client of the tracking server; the local database is made where there is none yet."""
+    """Return a client of the tracking server; the local database is made where there is none yet.
+
+    Raises:
+        RegistryError: the local database cannot be written to.
+    """
     address = tracking_address()
     if address.startswith("sqlite:///"):
-        Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        database = Path(address.removeprefix("sqlite:///"))
+        refuse_unwritable(database)
+        database.parent.mkdir(parents=True, exist_ok=True)
     with _environment_as_it_is():
         mlflow.set_tracking_uri(address)
         mlflow.set_registry_uri(os.environ.get("MLFLOW_REGISTRY_URI") or address)
     return MlflowClient()
+
+
+def refuse_unwritable(database: Path, access: Callable[[Path, int], bool] = os.access) -> None:
+    """Refuse a SQLite file that cannot be written to, before MLflow tries and prints a hundred lines about it.
+
+    SQLite writes beside the file as well; where there is no folder yet, the nearest one above it has to let us make it.
+
+    Raises:
+        RegistryError: the file, its folder, or the nearest folder above that exists, cannot be written to.
+    """
+    folder = next(place for place in database.absolute().parents if access(place, os.F_OK))
+    closed = [place for place in (database, folder) if access(place, os.F_OK) and not access(place, os.W_OK)]
+    if closed:
+        where = "set WINNOW_HOME to a folder that can"
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            where = "set MLFLOW_TRACKING_URI to a database or server that can"
+        raise RegistryError(f"{closed[0]} cannot be written to; {where}")
 
 
 @contextlib.contextmanager

@@ -97,7 +97,7 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
             then, nothing is registered.
     """
     with tracked_run(file.content.name) as tracked:
-        folder = run(make_run_folder, file, tracked)
+        folder = run(begin_run, file, tracked)
         dataset = run(prepare_events, file, tracked, progress)
         trained = run(train_network, file, dataset, tracked, progress)
         exported = run(export_network, file, dataset, trained, folder)
@@ -119,10 +119,9 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
     )
 
 
-def make_run_folder(file: ExperimentFile, tracked: TrackedRun) -> Path:
-    """Make the folder of this training and record what is asked, and by which code."""
+def begin_run(file: ExperimentFile, tracked: TrackedRun) -> Path:
+    """Record what is asked, and by which code; return where this training goes, a folder made by what needs it."""
     folder = runs() / f"{file.content.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-    folder.mkdir(parents=True)
     tracked.log_parameters(file.content.model_dump(mode="json"))
     tracked.log_tags({"winnow.experiment": file.content.hash, "winnow.code": code_version()})
     tracked.log_text(file.text, "experiment.toml")
@@ -171,6 +170,7 @@ def export_network(
     file: ExperimentFile, dataset: PreparedDataset, trained: TrainedNetwork, folder: Path
 ) -> ExportedNetwork:
     """Write the network as ONNX, with everything from raw features to score, and as Keras file."""
+    folder.mkdir(parents=True)
     graph, keras_file = folder / MODEL, folder / NETWORK
     scoring, transform = scoring_network(trained.network, head_of(file.content.model)), dataset.manifest.transform
     export_onnx(scoring, transform, graph)

@@ -151,6 +151,8 @@ Training part {{ evaluation.auc_train | measured }}, validation part {{ evaluati
 training minus test {{ evaluation.gap | measured }}. {{ verdict }}</p>
 
 <h2>Events</h2>
+<p class="note">Numbers of events are raw. Sums of weights are physics weights, scaled in every part to the yield of the
+whole sample.</p>
 <div class="wide"><table>
 <tr><th class="name">part</th><th class="name">class</th><th>events</th><th>sum of weights</th>
 <th>effective events</th><th>negative weights</th></tr>

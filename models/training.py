@@ -251,8 +251,7 @@ def _run_epoch(epochs: Epochs, epoch: int, order: NDArray[np.int64], learning_ra
 
 
 def _told(record: EpochRecord, n_epochs: int) -> str:
-    losses = f"loss {record['loss']:.4f}, validation {record['validation_loss']:.4f}"
-    return f"train, epoch {record['epoch']}/{n_epochs}, {losses}"
+    return f"train, epoch {record['epoch']}/{n_epochs}, loss {record['loss']:.4f} / {record['validation_loss']:.4f}"
 
 
 def _next_learning_rate(learning_rate: float, plateau: _Watch, spec: ReduceOnPlateauSpec) -> float:

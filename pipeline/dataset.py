@@ -37,7 +37,7 @@ STREAMED: Mapping[str, Any] = {
 }
 """The arrays that are written while events are read; training weights follow when the yields are known."""
 
-FORMAT = 4
+FORMAT = 5
 """Raised whenever the same declaration would give another dataset, or the manifest another shape."""
 
 WEIGHING_BLOCK = 1_000_000

@@ -32,18 +32,46 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        DeclarationError: the file is not there, not UTF-8 or not TOML; the message gives line and column.
+        DeclarationError: the file is not there, no text or not TOML; the message gives line and column.
 
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         neighbours = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         raise DeclarationError(f"no file {path}{nearest_spelling(path.name, neighbours)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DeclarationError(f"{path} cannot be read: {error}") from None
+    except IsADirectoryError:
+        raise DeclarationError(f"{path} is a folder; an experiment file is a TOML file{_toml_in(path)}") from None
+    except OSError as error:
+        raise DeclarationError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        return tomllib.loads(_decoded(content, path))
     except tomllib.TOMLDecodeError as error:
         raise DeclarationError(f"{path} is not valid TOML: {error}") from None
+
+
+def _toml_in(folder: Path) -> str:
+    names = sorted(path.name for path in folder.glob("*.toml"))
+    return f"; in it: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}" if names else ""
+
+
+_DATA_STARTS = {b"root": "ROOT", b"PAR1": "Parquet"}
+"""First bytes of the files of events that somebody may name where the experiment file belongs."""
+
+
+def _decoded(content: bytes, path: Path) -> str:
+    try:
+        text, broken = content.decode(), content.find(b"\0")
+    except UnicodeDecodeError as error:
+        text, broken = "", error.start
+    if broken < 0:
+        return text
+    if kind := _DATA_STARTS.get(content[:4]):
+        msg = f"{path} is a {kind} file; an experiment file is TOML, and names its files of events in [[samples]]"
+        raise DeclarationError(msg)
+    line = content.count(b"\n", 0, broken) + 1
+    where = f"byte 0x{content[broken]:02x} in line {line} is not UTF-8 text"
+    raise DeclarationError(f"{path} is no text file, so it is no experiment file: {where}")
 
 
 def read_declaration(document: dict[str, Any], kind: type[D], where: str) -> D:

@@ -48,13 +48,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class FileDescription:
-    """What a file holds. ``n_events`` is an estimate, for progress bars, unless ``is_exact``."""
+    """What a file holds. ``n_events`` is an estimate, for progress bars, unless ``is_exact``.
+
+    ``others`` are the objects of a ROOT file beside the tree, each as ``"path/name (class)"``.
+    """
 
     format: str
     tree: str | None
     columns: Mapping[str, ColumnKind]
     n_events: int
     is_exact: bool = True
+    others: tuple[str, ...] = ()
 
 
 def repeated_names(names: Collection[str]) -> list[str]:

@@ -5,6 +5,7 @@ what becomes of the folder, is ``prepare``'s.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -14,13 +15,15 @@ from numpy.typing import NDArray
 
 from pipeline.chunk import Chunk
 from pipeline.dataset import EventCounts, PartStream
+from pipeline.label_values import LabelValues
 from pipeline.missing import refuse_missing
 from pipeline.normalise import FeatureStatistics, InputTransform, fit_transform
 from pipeline.plan import DataSpec, SampleFile
-from pipeline.samples import LEFT_OUT, SampleSpec, class_indices
+from pipeline.samples import LEFT_OUT, LabelSpec, SampleSpec, class_indices
 from pipeline.schema import check_columns
 from pipeline.selection import READ, CutFlow, select
 from pipeline.splitting import PARTS, assign_parts, event_identities
+from pipeline.suspicion import suspicions
 from pipeline.weights import NOT_NEGATIVE, physics_weights
 
 
@@ -51,6 +54,7 @@ class Ledger:
     cut_flow: CutFlow
     read: Counter[tuple[int, Path]] = field(default_factory=Counter)
     left_out: int = 0
+    label_values: dict[int, LabelValues] = field(default_factory=dict)
 
     @classmethod
     def start(cls, spec: DataSpec, folder: Path) -> Self:
@@ -72,6 +76,9 @@ class Ledger:
         labelled = labels != LEFT_OUT
         self.read[file.index, file.path] += n_read
         self.left_out += n_read - int(labelled.sum())
+        if isinstance(file.sample.label, LabelSpec):
+            column = np.asarray(chunk[file.sample.label.column])
+            self.label_values.setdefault(file.index, LabelValues()).update(column)
         if not labelled.all():
             chunk, labels, identities = chunk.keep(labelled), labels[labelled], identities[labelled]
         chunk = self.spec.recipe.derived(chunk)
@@ -128,17 +135,74 @@ class Ledger:
             in_parts: number of events, shape ``(n_parts, n_classes)``.
 
         """
-        empty = [
-            f"class {name!r} has no events in the {part} part ({in_parts[:, c].sum()} in all parts)"
-            for p, part in enumerate(PARTS)
-            for c, name in enumerate(self.spec.classes)
-            if not in_parts[p, c]
+        problems: list[str] = []
+        for c, name in enumerate(self.spec.classes):
+            empty = [part for part, n_events in zip(PARTS, in_parts[:, c], strict=True) if not n_events]
+            if len(empty) == len(PARTS):
+                problems.append(self._why_nowhere(name))
+            elif empty:
+                problems.append(self._why_not_in(empty, name, int(in_parts[:, c].sum())))
+            if in_parts[0, c] and self.yields[0, :, c].sum() <= 0:
+                problems.append(self._why_no_weight(c, int(in_parts[0, c])))
+        return problems
+
+    def notes(self) -> list[str]:
+        """Return one sentence for everything that is allowed and still deserves a look."""
+        spec = self.spec
+        notes = [
+            f"sample {sample.name!r}: {found.tell_absent(sample.label.column, name, absent)}"
+            for index, sample in enumerate(spec.samples)
+            if isinstance(sample.label, LabelSpec) and (found := self.label_values.get(index))
+            for name, values in sample.label.classes.items()
+            if (absent := found.absent(values))
         ]
-        return empty + [
-            f"class {name!r}: the weights of its {in_parts[0, c]} training events add up to {total:g}"
-            for c, (name, total) in enumerate(zip(self.spec.classes, self.yields[0].sum(axis=0), strict=True))
-            if in_parts[0, c] and total <= 0
+        return notes + suspicions(self.statistics, spec.features.inputs, spec.features.missing, spec.normalise)
+
+    def _why_nowhere(self, name: str) -> str:
+        reasons = [
+            self._why_none_of(index, sample, name)
+            for index, sample in enumerate(self.spec.samples)
+            if name in sample.class_names
         ]
+        return f"class {name!r} has no events: {'; '.join(reasons)}"
+
+    def _why_none_of(self, index: int, sample: SampleSpec, name: str) -> str:
+        flow = self.cut_flow.rows(_group(sample, name))
+        if n_events := flow[0].events:
+            step = next(row.step for row in flow if not row.events)
+            if step == NOT_NEGATIVE:
+                every = f"every weight {sample.weight!r} of sample {sample.name!r} that the cuts leave is negative"
+                return f"{every}, and [weights] negative is 'drop'; 'absolute' would keep the events"
+            return f"cut {step!r} leaves none of the {n_events} in sample {sample.name!r}; a wider one would"
+        if isinstance(sample.label, str):
+            return f"the files of sample {sample.name!r} are empty"
+        found = self.label_values.get(index, LabelValues())
+        return f"sample {sample.name!r}: {found.tell_absent(sample.label.column, name, sample.label.classes[name])}"
+
+    def _why_not_in(self, parts: Sequence[str], name: str, n_events: int) -> str:
+        noun = "part" if len(parts) == 1 else "parts"
+        by = self.spec.split.by
+        together = "" if isinstance(by, str) else f"; events that agree in {_listed(by)} ([split] by) stay together"
+        where = f"in the {' and '.join(parts)} {noun}, of {n_events} in all parts"
+        remedy = f"it takes more events, or other [split] fractions{together}"
+        return f"class {name!r} ({self._samples_of(name)}) has no events {where}: {remedy}"
+
+    def _why_no_weight(self, index: int, n_events: int) -> str:
+        spec, name = self.spec, self.spec.classes[index]
+        sums = [
+            f"sample {sample.name!r} with weight {sample.weight!r} gives {total:g}"
+            for sample, total in zip(spec.samples, self.yields[0, :, index], strict=True)
+            if name in sample.class_names
+        ]
+        other = "more events, or another weight"
+        if spec.weights.negative == "keep":
+            other = f"more events, another weight, or [weights] negative = {'absolute'!r} or {'drop'!r}"
+        total = f"the weights of its {n_events} training events add up to {self.yields[0, :, index].sum():g}"
+        return f"class {name!r}: {total} ({'; '.join(sums)}), and training needs a positive sum: {other}"
+
+    def _samples_of(self, name: str) -> str:
+        names = [sample.name for sample in self.spec.samples if name in sample.class_names]
+        return f"sample{'s' * (len(names) > 1)} {_listed(names)}"
 
     def transform(self) -> InputTransform:
         """Return the input transform that follows from the training part.
@@ -178,3 +242,7 @@ class Ledger:
 
 def _group(sample: SampleSpec, class_name: str) -> str:
     return sample.name if isinstance(sample.label, str) else f"{sample.name}: {class_name}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(map(repr, names))

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.declare import Declaration
-from pipeline.errors import DataError
+from pipeline.errors import DataError, nearest_spelling
 from pipeline.features import FeatureSpec, Recipe, expression_problem
 from pipeline.layout import repeated_names
 from pipeline.normalise import NormaliseSpec
@@ -24,6 +24,9 @@ from pipeline.weights import NOT_NEGATIVE, WeightSpec
 
 STEPS = (READ, NOT_NEGATIVE)
 """Steps of the cut-flow that are no cuts."""
+
+
+TWO_CLASSES = ("background", "signal")
 
 
 class DataSpec(Declaration):
@@ -45,8 +48,7 @@ class DataSpec(Declaration):
             f"two samples are called {name!r}; every sample needs a name of its own"
             for name in repeated_names([sample.name for sample in samples])
         ]
-        if len(classes_of(samples)) < 2:
-            problems.append(f"one class only: {', '.join(classes_of(samples))}; at least two are needed")
+        problems += _class_problems(classes_of(samples))
         if problems:
             raise ValueError("; ".join(problems))
         return samples
@@ -94,6 +96,17 @@ class DataSpec(Declaration):
             sentinels=missing.values,
             own_sentinels={name: missing.of(name).values for name in missing.overrides},
         )
+
+
+def _class_problems(classes: tuple[str, ...]) -> list[str]:
+    """With two classes the names say which one is signal; anything else would leave that to the alphabet."""
+    if len(classes) < 2:
+        return [f"one class only: {', '.join(classes)}; at least two are needed"]
+    if len(classes) > 2:
+        return []
+    unknown = [name for name in classes if name not in TWO_CLASSES]
+    needed = "of two classes one is called 'signal' and the other 'background'"
+    return [f"received label {name!r}; {needed}{nearest_spelling(name, TWO_CLASSES)}" for name in unknown]
 
 
 @dataclass(frozen=True)

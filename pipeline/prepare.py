@@ -209,6 +209,8 @@ def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: st
     counts = np.array([stream.class_counts(len(spec.classes)) for stream in ledger.streams.values()])
     if problems := ledger.class_problems(counts):
         raise DataError("; ".join(problems))
+    for note in ledger.notes():
+        log.warning("%s", note)
     transform = ledger.transform()
     factors = _weigh(ledger, counts)
     return Manifest(

@@ -5,8 +5,8 @@ looks at all of them, and says what it found in those that are well.
 """
 
 import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,9 @@ from pipeline.plan import DataSpec, SampleFile, look_at_file, shared_files
 from pipeline.progress import Progress, nobody_watches
 from pipeline.sources import describe, iter_chunks
 from pipeline.splitting import PARTS
+from pipeline.suspicion import missing_shares, percent
+
+SHOWN_FILES = 8
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,27 @@ class FileFinding:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What would come out, and everything that stands in the way; one line a problem."""
+    """What would come out, and everything that stands in the way; one line a problem.
+
+    ``notes`` say what deserves a look and stands in nobody's way. ``missing`` holds the share of the training events,
+    0 to 1, in which a feature is missing, for every feature that ever is.
+    """
 
     files: tuple[FileFinding, ...]
     parts: dict[str, dict[str, int]]
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    missing: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Return the record as plain values."""
-        return {"files": [asdict(file) for file in self.files], "parts": self.parts, "problems": list(self.problems)}
+        return {
+            "files": [asdict(file) for file in self.files],
+            "parts": self.parts,
+            "missing": self.missing,
+            "notes": list(self.notes),
+            "problems": list(self.problems),
+        }
 
     def to_text(self) -> str:
         """Return the record as a person wants to read it."""
@@ -52,9 +67,17 @@ class Rehearsal:
         ]
         for part, counts in self.parts.items() if not self.problems else ():
             lines.append(f"{part:<16} " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+        lines += [
+            f"{name:<16} missing in {percent(share)} of the training events" for name, share in self.missing.items()
+        ]
         n_problems = len(self.problems)
+        lines += _listed("look at:", self.notes)
         lines.append("no problem found" if not n_problems else f"{n_problems} problem{'s' * (n_problems > 1)}:")
         return "\n".join(lines + [f"  {problem}" for problem in self.problems])
+
+
+def _listed(title: str, texts: Sequence[str]) -> list[str]:
+    return [title, *(f"  {text}" for text in texts)] if texts else []
 
 
 def rehearse(spec: DataSpec, folder: Path, progress: Progress = nobody_watches) -> Rehearsal:
@@ -71,10 +94,20 @@ def rehearse(spec: DataSpec, folder: Path, progress: Progress = nobody_watches) 
             except WinnowError as error:
                 problems.append(f"sample {file.sample.name!r}: {error}")
         ledger.close()
-    if not problems:
+    everything_read = not problems
+    if everything_read:
         problems += _training_problems(ledger, counts)
     parts = {part: dict(zip(spec.classes, map(int, row), strict=True)) for part, row in zip(PARTS, counts, strict=True)}
-    return Rehearsal(tuple(findings), parts, tuple(dict.fromkeys(problems)))
+    # Of a part of the events a note could mislead: a feature is constant in the one file that is well.
+    notes = ledger.notes() if everything_read else []
+    shares = missing_shares(ledger.statistics, spec.features.inputs)
+    return Rehearsal(
+        tuple(findings),
+        parts,
+        tuple(dict.fromkeys(problems)),
+        tuple(note for note in notes if not any(note in problem for problem in problems)),
+        {name: share for name, share in shares.items() if share},
+    )
 
 
 def _files(spec: DataSpec, folder: Path, problems: list[str]) -> Iterator[SampleFile]:
@@ -85,6 +118,7 @@ def _files(spec: DataSpec, folder: Path, problems: list[str]) -> Iterator[Sample
         except WinnowError as error:
             problems.append(f"sample {sample.name!r}: {error}")
     problems += shared_files(spec, paths)
+    lacking: dict[str, list[tuple[SampleFile, frozenset[str]]]] = {}
     for index, sample in enumerate(spec.samples):
         for path in paths.get(sample.name, ()):
             try:
@@ -92,11 +126,23 @@ def _files(spec: DataSpec, folder: Path, problems: list[str]) -> Iterator[Sample
             except WinnowError as error:
                 problems.append(str(error) if sample.name in str(error) else f"sample {sample.name!r}: {error}")
                 continue
-            available = describe(path, sample.layout).columns
-            lacking = sorted(file.needed - available.keys())
-            problems += [f"sample {sample.name!r}: {missing_column(name, available, str(path))}" for name in lacking]
-            if not lacking:
+            available = frozenset(describe(path, sample.layout).columns)
+            for name in file.needed - available:
+                lacking.setdefault(name, []).append((file, available))
+            if file.needed <= available:
                 yield file
+    problems += [_tell_lacking(name, lacking[name]) for name in sorted(lacking)]
+
+
+def _tell_lacking(name: str, found: Sequence[tuple[SampleFile, frozenset[str]]]) -> str:
+    """Say once that a column is in none of some files, of whatever samples, and which columns all of them have."""
+    files = [file for file, _ in found]
+    in_common = frozenset.intersection(*(available for _, available in found))
+    if len(files) == 1:
+        return f"sample {files[0].sample.name!r}: {missing_column(name, in_common, str(files[0].path))}"
+    shown = ", ".join(f"{file.path} of sample {file.sample.name!r}" for file in files[:SHOWN_FILES])
+    more = ", …" if len(files) > SHOWN_FILES else ""
+    return str(missing_column(name, in_common, f"each of {len(files)} files ({shown}{more})"))
 
 
 def _go_through(

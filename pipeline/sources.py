@@ -94,7 +94,8 @@ def format_of(path: Path) -> str:
         with path.open("rb") as file:
             first = file.read(16)
     except OSError as error:
-        raise UnreadableFileError(f"{path} cannot be opened: {error.strerror}{_near(path)}") from error
+        near = _near(path) if isinstance(error, FileNotFoundError) else ""
+        raise UnreadableFileError(f"{path} cannot be opened: {error.strerror}{near}") from error
     if not first:
         raise UnreadableFileError(f"{path} is empty (0 bytes)")
     for start, what in _BINARY_STARTS.items():
@@ -143,9 +144,13 @@ def _no_match(pattern: str, places: Sequence[Path]) -> str:
 
 
 def _near(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f"; there is no folder {path.parent}"
-    return nearest_spelling(path.name, (entry.name for entry in path.parent.iterdir() if entry.is_file()))
+    try:
+        if not path.parent.is_dir():
+            return f"; there is no folder {path.parent}"
+        return nearest_spelling(path.name, [entry.name for entry in path.parent.iterdir() if entry.is_file()])
+    except OSError:
+        # The folder may not be looked into: the error at hand is the one to report, without a hint.
+        return ""
 
 
 def _module(path: Path) -> ModuleType:

@@ -44,12 +44,13 @@ class Fractions(Declaration):
 class SplitSpec(Declaration):
     """The ``[split]`` section.
 
-    ``by`` is what identifies an event: columns; ``"content"``, all columns that the features need, which
-    keeps exact duplicates together; or ``"row"``, file name and position, where there is nothing better.
+    ``by`` is what identifies an event: columns, within its sample; ``"content"`` (the default), the values of all
+    columns that the features need, which keeps exact duplicates on one side whatever file or sample they are in; or
+    ``"row"``, file name and position, which does not.
     ``salt`` gives another, independent split. ``folds`` larger than 1 is not available yet.
     """
 
-    by: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["row", "content"] = "row"
+    by: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["row", "content"] = "content"
     fractions: Fractions = Fractions()
     folds: Literal[1] = 1
     salt: str = "winnow"
@@ -64,7 +65,7 @@ class SplitSpec(Declaration):
 def event_identities(
     chunk: Chunk, spec: SplitSpec, sample: str, file_name: str, feature_columns: Collection[str]
 ) -> NDArray[np.uint64]:
-    """Return the 64-bit identity of every event, shape ``(n_events,)``: a hash of sample, salt and columns.
+    """Return the 64-bit identity of every event, shape ``(n_events,)``: a hash of salt, sample and columns.
 
     Raises:
         ColumnTypeError: an identity column is jagged, or holds numbers whose last digits are lost.
@@ -72,7 +73,9 @@ def event_identities(
 
     """
     names = spec.columns(feature_columns)
-    state = np.full(len(chunk), _hash_text(f"{spec.salt}\0{sample}"), dtype=np.uint64)
+    # An event number says who an event is within its sample; its content does so everywhere.
+    origin = "" if spec.by == "content" else sample
+    state = np.full(len(chunk), _hash_text(f"{spec.salt}\0{origin}"), dtype=np.uint64)
     if spec.by == "row":
         state = scramble(state ^ _hash_text(file_name))
         return scramble(state ^ (np.arange(len(chunk), dtype=np.uint64) + np.uint64(chunk.first_event)))

@@ -4,6 +4,8 @@ Owns reading alone; which format a file has is ``sources``, writing is ``root_wr
 
 - Of several cycles of one tree (``events;1``, ``events;2``) only the newest is read: the older ones are
   backups of the same events.
+- A file cut short can often be opened, and even read in part: its header says how long it should be, and
+  that is held against what is there.
 - Structs and collections of records become one column a member, spelt ``branch.member`` as ROOT does. Two
   sub-branches of one name cannot be told apart by that name and count as unreadable.
 """
@@ -39,10 +41,12 @@ class _Source:
 
 
 def describe(path: Path, layout: Layout) -> FileDescription:
-    """Return the tree, its columns and its exact number of events."""
-    with opened_tree(path, layout) as (tree, name):
+    """Return the tree, its columns, its exact number of events, and what else is in the file."""
+    with _opened(path) as file:
+        name = _tree_name(file, layout.tree, path)
+        tree = file[name]
         kinds = {column: source.kind for column, source in _sources(tree).items()}
-        return FileDescription("root", name, kinds, int(tree.num_entries))
+        return FileDescription("root", name, kinds, int(tree.num_entries), others=_others(file, name))
 
 
 def count_events(path: Path, layout: Layout) -> int:
@@ -84,26 +88,36 @@ def _chunks(
 @contextmanager
 def opened_tree(path: Path, layout: Layout) -> Iterator[tuple[Any, str]]:
     """Open a file and give the TTree or RNTuple of the layout (or the only one), and its name."""
+    with _opened(path) as file:
+        name = _tree_name(file, layout.tree, path)
+        yield file[name], name
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file; what the library raises then, or while it is open, is one line about the file."""
     try:
-        file = uproot.open(path, array_cache=None)
+        with uproot.open(path, array_cache=None) as file:
+            _refuse_truncated(path, int(file.file.fEND))
+            yield file
+    except WinnowError:
+        raise
+    # An RNTuple is read bit by bit as one asks about it, so that its corruption shows in any question.
     except Exception as error:
         raise unreadable(path, error) from error
-    with file:
-        try:
-            name = _tree_name(file, layout.tree, path)
-            tree = file[name]
-        except WinnowError:
-            raise
-        except Exception as error:
-            raise unreadable(path, error) from error
-        yield tree, name
+
+
+def _refuse_truncated(path: Path, n_expected: int) -> None:
+    n_bytes = path.stat().st_size
+    if n_bytes < n_expected:
+        msg = f"{path} cannot be read: it is truncated ({n_bytes:,} of {n_expected:,} bytes are there)"
+        raise UnreadableFileError(msg)
 
 
 def _tree_name(file: Any, wanted: str | None, path: Path) -> str:
-    classes = file.classnames(recursive=True)
-    trees = {re.sub(r";\d+", "", key): None for key, name in classes.items() if _is_tree(name)}
+    trees = [name for name, classname in _newest(file).items() if _is_tree(classname)]
     if wanted is not None:
-        if re.sub(r";\d+", "", wanted) in trees:
+        if without_cycle(wanted) in trees:
             return wanted
         msg = f"{path} has no tree {wanted!r}{nearest_spelling(wanted, trees)}; it has: {_listed(trees)}"
         raise UnreadableFileError(msg)
@@ -111,7 +125,26 @@ def _tree_name(file: Any, wanted: str | None, path: Path) -> str:
         what = "several trees" if trees else "neither a TTree nor an RNTuple"
         msg = f'{path} holds {what}: {_listed(trees)}; name one with tree = "…"'
         raise UnreadableFileError(msg)
-    return next(iter(trees))
+    return trees[0]
+
+
+def _others(file: Any, chosen: str) -> tuple[str, ...]:
+    beside = {name: classname for name, classname in _newest(file).items() if name != without_cycle(chosen)}
+    return tuple(f"{name} ({what})" for name, what in beside.items() if not what.startswith("TDirectory"))
+
+
+def _newest(file: Any) -> dict[str, str]:
+    """Return the class of the newest cycle of every object, also of those in directories, by path and name."""
+    found: dict[str, dict[int, str]] = {}
+    for key, classname in file.classnames(recursive=True).items():
+        name, _, cycle = key.rpartition(";")
+        found.setdefault(name, {})[int(cycle)] = classname
+    return {name: classes[max(classes)] for name, classes in found.items()}
+
+
+def without_cycle(name: str) -> str:
+    """Return the name of a tree without the number of a cycle: ``tracks`` for ``tracks;2``."""
+    return re.sub(r";\d+", "", name)
 
 
 def _listed(names: Collection[str]) -> str:

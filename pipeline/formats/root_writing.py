@@ -7,11 +7,12 @@ or not at all to ``sinks``. What surprised us:
   for all arrays that share it but makes every counter ``int32`` (``_restore_counter_types``).
 - A ``std::vector`` branch is written as a variable-length array with a counter ``n<branch>``, because that is
   all that can be written; a ``Float16_t`` becomes a float. Values are the same.
+- An array of fixed-size arrays (``x[n][3]``) is refused: uproot would write it, and lose values.
 - Other trees, histograms and objects of the file are not copied.
 """
 
+import io
 import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ import uproot
 from numpy.typing import NDArray
 
 from pipeline.errors import UnwritableError
-from pipeline.formats.root_files import form_of, is_rntuple, kind_of_form, opened_tree
+from pipeline.formats.root_files import form_of, is_rntuple, kind_of_form, opened_tree, without_cycle
 from pipeline.layout import Layout
 
 log = logging.getLogger(__name__)
 
 EVENTS_A_BASKET = 100_000  # 100 kB for the narrowest branch; small baskets read several times slower
 BYTES_IN_WAITING = 64 * 2**20
+_REFUSALS = (TypeError, ValueError, NotImplementedError, AssertionError, KeyError)
 
 
 class RootWriter:
@@ -36,7 +38,7 @@ class RootWriter:
 
     def __init__(self, path: Path, like: Path, layout: Layout, new_columns: Mapping[str, np.dtype[Any]]) -> None:
         with opened_tree(like, layout) as (tree, name):
-            name = re.sub(r";\d+", "", name)
+            name = without_cycle(name)
             title = str(getattr(tree, "title", ""))
             plan = _rntuple_plan(tree, new_columns) if is_rntuple(tree) else _ttree_plan(tree, like)
             counters = {} if is_rntuple(tree) else _counters(tree, plan, set(new_columns))
@@ -44,7 +46,7 @@ class RootWriter:
             compression = _compression(tree.file.compression)
         if isinstance(plan, dict):
             plan |= {column: _branch_type(dtype) for column, dtype in new_columns.items()}
-        self._is_rntuple = not isinstance(plan, dict)
+        self._where, self._is_rntuple = f"{like}: {name}", not isinstance(plan, dict)
         self._waiting: list[dict[str, Any]] = []
         self._file = uproot.recreate(path, compression=compression)
         try:
@@ -55,8 +57,8 @@ class RootWriter:
                 _restore_counter_types(self._tree, counter_types)
         except BaseException as error:
             self._file.close()
-            if isinstance(error, TypeError | ValueError | NotImplementedError | AssertionError | KeyError):
-                raise UnwritableError(f"{like}: {name} has a type that cannot be written ({error})") from error
+            if isinstance(error, _REFUSALS):
+                raise _refusal(f"{like}: {name}", plan, error) from error
             raise
 
     def write(self, original: Mapping[str, Any], added: Mapping[str, NDArray[Any]]) -> None:
@@ -80,10 +82,10 @@ class RootWriter:
             return
         waiting, self._waiting = self._waiting, []
         joined = {name: _joined([block[name] for block in waiting]) for name in waiting[0]}
-        if self._is_rntuple:
-            self._tree.extend(ak.zip(joined, depth_limit=1))
-        else:
-            self._tree.extend(joined)
+        try:
+            self._tree.extend(ak.zip(joined, depth_limit=1) if self._is_rntuple else joined)
+        except _REFUSALS as error:
+            raise UnwritableError(f"{self._where}: a block of events cannot be written ({_one_line(error)})") from error
 
 
 def _joined(parts: list[Any]) -> Any:
@@ -117,7 +119,7 @@ def _ttree_plan(tree: Any, like: Path) -> dict[str, Any]:
     if refused:
         msg = (
             f"{like}: {', '.join(refused)} cannot be written to a ROOT file: only numbers, booleans, strings, "
-            "and arrays of numbers or booleans can; write the scored events as another format, or drop these branches"
+            f"and arrays of numbers or booleans can; {_advice(refused)}"
         )
         raise UnwritableError(msg)
     return plan
@@ -132,14 +134,49 @@ def _written_type(branch: Any) -> Any:
         return "string"
     if kind == "fixed" or kind in ("integer", "float", "boolean"):
         return np.dtype(_subdtype(form))
-    of_arrays = isinstance(form, ak.forms.ListOffsetForm) and kind_of_form(form.content) == "fixed"
-    return str(form.type) if kind == "jagged" or of_arrays else None
+    of_numbers = kind == "jagged" and kind_of_form(form.content) != "fixed"
+    return str(form.type) if of_numbers else None
 
 
-def _subdtype(form: Any) -> Any:
+def _subdtype(form: Any) -> tuple[str, tuple[int, ...]]:
     if isinstance(form, ak.forms.RegularForm):
-        return (_subdtype(form.content), (form.size,))
-    return (form.primitive, form.inner_shape) if form.inner_shape else form.primitive
+        primitive, shape = _subdtype(form.content)
+        return primitive, (form.size, *shape)
+    return form.primitive, tuple(form.inner_shape)
+
+
+def _refusal(where: str, plan: Any, error: BaseException) -> UnwritableError:
+    """Return one line that names the branches that uproot does not write, found by trying each alone."""
+    single = _single_plans(plan)
+    refused = [f"{name!r} ({_one_line(found)})" for name, found in single.items() if not _is_written(name, found)]
+    if not refused:
+        return UnwritableError(f"{where} cannot be written to a ROOT file ({_one_line(error)})")
+    return UnwritableError(f"{where} has a type that cannot be written: {', '.join(refused)}; {_advice(refused)}")
+
+
+def _advice(refused: list[str]) -> str:
+    return f"drop {'it' if len(refused) == 1 else 'them'} from the input first"
+
+
+def _single_plans(plan: Any) -> dict[str, Any]:
+    return plan if isinstance(plan, dict) else dict(zip(plan.fields, plan.contents, strict=True))
+
+
+def _is_written(name: str, found: Any) -> bool:
+    with uproot.recreate(io.BytesIO()) as file:
+        try:
+            if isinstance(found, ak.forms.Form):
+                file.mkrntuple("alone", ak.forms.RecordForm([found], [name]))
+            else:
+                file.mktree("alone", {name: found})
+        except _REFUSALS:
+            return False
+    return True
+
+
+def _one_line(found: Any) -> str:
+    said = found.type if isinstance(found, ak.forms.Form) else found
+    return " ".join(str(said).split())[:160]
 
 
 def _counters(tree: Any, plan: Mapping[str, Any], taken: set[str]) -> dict[str, str]:

@@ -142,7 +142,7 @@ def test_files_at_fault_are_named_and_the_others_scored(winnow, trained, tmp_pat
     (tmp_path / "empty.csv").touch()
     some = winnow("score", "gaussians", "empty.csv", trained.new_events, "--out", "scored")
     assert some.status == 3
-    assert some.out.splitlines()[-1] == f"quarantined: {tmp_path}/empty.csv: {tmp_path}/empty.csv is empty (0 bytes)"
+    assert some.out.splitlines()[-1] == f"quarantined: {tmp_path}/empty.csv is empty (0 bytes)"
     none = winnow("score", "gaussians", "empty.csv", "--out", "scored", "--json")
     assert (none.status, none.json["files"]) == (1, [])
     assert none.json["quarantined"][0]["error"] == f"{tmp_path}/empty.csv is empty (0 bytes)"

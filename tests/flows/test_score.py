@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -55,6 +56,12 @@ def write_root(frame: pd.DataFrame, path: Path) -> Path:
     with uproot.recreate(path) as file:
         file.mktree("tracks", {name: array.dtype for name, array in arrays.items()})
         file["tracks"].extend(arrays)
+    return path
+
+
+def write_rntuple(frame: pd.DataFrame, path: Path) -> Path:
+    with uproot.recreate(path) as file:
+        file["tracks"] = {name: frame[name].to_numpy() for name in ("y", "run", "x")}
     return path
 
 
@@ -150,7 +157,11 @@ AT_FAULT = {
     ),
     "a truncated ROOT file": (
         lambda frame, folder: truncated(write_root(frame, folder / "f.root")),
-        r"f\.root cannot be read: it is truncated, corrupt or locked",
+        r"f\.root cannot be read: it is truncated \([\d,]+ of [\d,]+ bytes are there\)",
+    ),
+    "a truncated RNTuple": (
+        lambda frame, folder: truncated(write_rntuple(frame, folder / "f.root")),
+        r"f\.root cannot be read: it is truncated",
     ),
     "a truncated Parquet file": (
         lambda frame, folder: truncated(write_parquet(frame, folder / "f.parquet")),
@@ -219,13 +230,114 @@ def test_what_has_changed_is_scored_again(change, events, reference, out):
     assert len(pd.read_csv(out / "events.csv")) == len(pd.read_csv(events)) == again.scored[0].events_out
 
 
-def test_another_version_or_another_column_is_another_question(events, reference, make_bundle, out):
+def test_a_newer_version_of_the_model_scores_again(events, reference, make_bundle, out):
     score_files(reference, [events], out)
     other = another_model(reference, make_bundle)
     assert [file.version for file in score_files(other, [events], out).scored] == ["2"]
-    renamed = score_files(other, [events], out, ScoreOptions(score_column="p"))
-    assert [file.score_column for file in renamed.scored] == ["p"]
-    assert not score_files(other, [events], out, ScoreOptions(score_column="p")).scored
+    assert not score_files(other, [events], out).scored
+
+
+@pytest.fixture
+def two_trees(frame, tmp_path) -> Path:
+    """Two trees that a model can score, a histogram beside them, and an older cycle and more in folders."""
+    with uproot.recreate(tmp_path / "two.root") as file:
+        for name in ("TreeS", "TreeB", "TreeB"):
+            file.mktree(name, {"x": "f8", "y": "f8"}).extend({"x": frame["x"], "y": frame["y"]})
+        file["h"] = np.histogram(frame["x"])
+        file["deep/er/h"] = np.histogram(frame["y"])
+    return tmp_path / "two.root"
+
+
+def trained_on(reference: ModelReference, *trees: str) -> ModelReference:
+    layouts = tuple(Layout(tree=tree) for tree in trees)
+    manifest = reference.bundle.manifest.model_copy(update={"layouts": layouts})
+    return replace(reference, bundle=replace(reference.bundle, manifest=manifest))
+
+
+def test_of_several_trees_that_can_be_scored_one_must_be_named(two_trees, reference, out):
+    reference = trained_on(reference, "TreeS", "TreeB")
+    error = error_of(score_files(reference, [two_trees], out))
+    assert error == f"{two_trees} holds several trees that this model can score: TreeS, TreeB; name one with --tree"
+    outcome = score_files(reference, [two_trees], out, ScoreOptions(Layout(tree="TreeB")))
+    assert outcome.scored[0].tree == "TreeB"
+
+
+@pytest.mark.parametrize("trees", [("TreeB",), ("TreeB", "TreeB"), ("gone", "TreeB")])
+def test_the_one_tree_of_the_training_files_needs_no_name(trees, two_trees, reference, out):
+    outcome = score_files(trained_on(reference, *trees), [two_trees], out)
+    assert [file.tree for file in outcome.scored] == ["TreeB"]
+
+
+def test_what_else_a_root_file_holds_is_said_not_to_be_copied(two_trees, frame, reference, tmp_path, out):
+    alone = write_root(frame, tmp_path / "alone.root")
+    options = ScoreOptions(Layout(tree="TreeS"))
+    expected = {str(out / "two.root"): ["TreeB (TTree)", "h (TH1D)", "deep/er/h (TH1D)"]}
+    assert score_files(reference, [two_trees], out, options).to_json()["not_copied"] == expected
+    again = score_files(trained_on(reference, "tracks", "TreeS"), [two_trees, alone], out)
+    assert (again.to_json()["not_copied"], len(again.already_scored)) == (expected, 1)
+
+
+def elsewhere(events: Path) -> Path:
+    folder = events.parent / "elsewhere"
+    folder.mkdir()
+    write_csv(pd.read_csv(events)[1:], folder / events.name)
+    return folder / events.name
+
+
+OTHER_QUESTIONS = {
+    "another input": (
+        lambda r, _, path: (r, elsewhere(path), ScoreOptions()),
+        r"holds the scores of /.*/events\.csv; ",
+    ),
+    "another column": (
+        lambda r, _, path: (r, path, ScoreOptions(score_column="p")),
+        r"holds the scores under the name 'score', not 'p'; ",
+    ),
+    "another model": (
+        lambda _, other, path: (replace(other, name="other"), path, ScoreOptions()),
+        r"holds the scores of the model 'made', not 'other'; ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_QUESTIONS)
+def test_the_answer_to_another_question_is_replaced_only_if_one_says_so(case, events, reference, make_bundle, out):
+    score_files(reference, [events], out)
+    before = (out / events.name).read_bytes()
+    ask, told = OTHER_QUESTIONS[case]
+    asked, path, options = ask(reference, another_model(reference, make_bundle), events)
+    error = error_of(score_files(asked, [path], out, options))
+    assert re.search(told + "choose another folder, or --overwrite replaces it$", error), error
+    assert (out / events.name).read_bytes() == before
+    assert len(score_files(asked, [path], out, replace(options, overwrite=True)).scored) == 1
+
+
+def test_another_tree_of_a_file_is_another_question(two_trees, reference, out):
+    score_files(reference, [two_trees], out, ScoreOptions(Layout(tree="TreeS")))
+    error = error_of(score_files(reference, [two_trees], out, ScoreOptions(Layout(tree="TreeB"))))
+    assert "two.root holds the scores of the tree 'TreeS', not 'TreeB'; choose another folder" in error
+    assert score_files(reference, [two_trees], out, ScoreOptions(Layout(tree="TreeS"))).already_scored
+
+
+@pytest.mark.usefixtures("trained")  # which makes the test's folder the current one
+@pytest.mark.parametrize("spelling", ["events.csv", "../{folder}/events.csv", "link/events.csv"])
+def test_one_input_may_be_spelt_in_several_ways(spelling, events, reference, out):
+    (events.parent / "link").symlink_to(events.parent)
+    score_files(reference, [events], out)
+    CHANGES["the input"](events, out)
+    spelt = Path(spelling.format(folder=events.parent.name))
+    [scored] = score_files(reference, [spelt], out).scored
+    assert Path(scored.input).is_absolute()
+
+
+def test_a_record_of_an_earlier_version_does_not_stand_in_the_way(frame, reference, tmp_path, out):
+    path = write_root(frame, tmp_path / "events.root")
+    score_files(reference, [path], out)
+    announced, record = map(json.loads, (out / JOURNAL).read_text().splitlines())
+    record = {key: value for key, value in record.items() if key not in ("tree", "not_copied")}
+    record["input"] = "somewhere/events.root"
+    (out / JOURNAL).write_text(f"{json.dumps(announced)}\n\n{json.dumps(record)}\n")
+    assert [file.tree for file in score_files(reference, [path], out).scored] == ["tracks"]
 
 
 @pytest.mark.usefixtures("trained")  # which makes the test's folder the current one
@@ -269,7 +381,7 @@ def test_a_line_of_nonsense_in_the_journal_does_not_matter(line, events, referen
 
 def test_a_line_of_the_journal_says_what_was_made_of_what_by_whom(events, reference, out):
     score_files(reference, [events], out)
-    lines = [json.loads(line) for line in (out / JOURNAL).read_text().splitlines() if line]
+    lines = [json.loads(line) for line in (out / JOURNAL).read_text().splitlines()]
     assert lines[0] == {"announced": "events.csv"}
     assert lines[1].keys() == ScoredFile.__dataclass_fields__.keys()
     assert (lines[1]["bundle"], lines[1]["version"]) == (reference.bundle.digest, "1")
@@ -294,6 +406,33 @@ def test_a_file_for_a_folder_is_refused(events, reference, out):
     out.write_text("")
     with pytest.raises(DeclarationError, match=r"--out .*scored is a file; name a folder"):
         score_files(reference, [events], out)
+
+
+def closed(folder: Path, mode: int = 0o500) -> Path:
+    folder.mkdir(exist_ok=True)
+    folder.chmod(mode)
+    if os.access(folder, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    return folder
+
+
+@pytest.mark.parametrize("place", [".", "in", "in/it"])
+def test_a_folder_that_may_not_be_written_to_is_refused_once(place, events, reference, out):
+    folder = closed(out) / place
+    with pytest.raises(
+        DeclarationError, match=rf"--out {re.escape(str(folder))} cannot be written to: Permission denied"
+    ):
+        score_files(reference, [events, events.with_name("gone.csv")], folder)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_once(events, reference):
+    with pytest.raises(DeclarationError, match=r"--out .*/in/it cannot be written to: .*/events\.csv is a file"):
+        score_files(reference, [events], events / "in" / "it")
+
+
+def test_a_folder_of_an_impossible_name_is_refused_once(events, reference, out):
+    with pytest.raises(DeclarationError, match=r"cannot be written to: File name too long"):
+        score_files(reference, [events], out.with_name("x" * 300))
 
 
 def test_an_output_that_cannot_be_written_is_named(events, reference, out):

@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from flows.tracking import (
     connect,
     fetch,
     promote_by_hand,
+    refuse_unwritable,
     set_champion,
     tracked_run,
     tracking_address,
@@ -51,6 +53,40 @@ def test_connecting_leaves_no_address_behind(trained, monkeypatch, tmp_path):
     monkeypatch.setenv("WINNOW_HOME", str(tmp_path / "elsewhere"))
     with pytest.raises(RegistryError, match="no model 'gaussians' in the registry, and no such folder; models: none"):
         version_of("gaussians")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("below", [".", "home/of/winnow"])
+def test_a_home_that_cannot_be_written_to_is_told_before_mlflow_is_asked(monkeypatch, tmp_path, below):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("WINNOW_HOME", str(closed / below))
+    with pytest.raises(RegistryError, match="closed cannot be written to; set WINNOW_HOME to a folder that can"):
+        connect()
+
+
+@pytest.mark.parametrize(
+    ("there", "writable", "told"),
+    [
+        ({"/", "/data"}, {"/"}, "/data"),
+        ({"/"}, set(), "/"),
+        ({"/", "/data", "/data/home"}, {"/data"}, "/data/home"),
+        ({"/", "/data", "/data/home", "/data/home/mlflow.db"}, {"/data/home"}, "/data/home/mlflow.db"),
+        ({"/", "/data", "/data/home", "/data/home/mlflow.db"}, {"/data/home/mlflow.db"}, "/data/home"),
+    ],
+)
+def test_what_cannot_be_written_to_is_named(monkeypatch, there, writable, told):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    may = {os.F_OK: there, os.W_OK: writable}
+    with pytest.raises(RegistryError, match=f"^{told} cannot be written to; set WINNOW_HOME"):
+        refuse_unwritable(Path("/data/home/mlflow.db"), lambda path, mode: str(path) in may[mode])
+
+
+def test_a_database_of_ones_own_is_moved_by_its_own_variable(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////data/mlflow.db")
+    with pytest.raises(RegistryError, match=r"^/data cannot be written to; set MLFLOW_TRACKING_URI to a database"):
+        refuse_unwritable(Path("/data/mlflow.db"), lambda path, mode: mode == os.F_OK and path.suffix != ".db")
 
 
 @pytest.mark.parametrize(

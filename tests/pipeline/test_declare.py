@@ -87,7 +87,11 @@ def test_a_declaration_is_frozen() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a = [1,\nb = 2", r"not valid TOML.*line 2"), ("a = 1\na = 2", "not valid TOML"), (b"\xff", "cannot be read")],
+    [
+        ("a = [1,\nb = 2", r"not valid TOML.*line 2"),
+        ("a = 1\na = 2", "not valid TOML"),
+        (b"a = 1\nb = '\xff'", "no text file, so it is no experiment file: byte 0xff in line 2"),
+    ],
 )
 def test_a_file_that_is_no_toml_says_where(tmp_path: Path, text: str | bytes, message: str) -> None:
     path = tmp_path / "bad.toml"
@@ -105,5 +109,31 @@ def test_a_file_that_is_not_there_is_sought_among_its_neighbours(tmp_path: Path)
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DeclarationError, match="cannot be read"):
+    with pytest.raises(DeclarationError, match=r"is a folder; an experiment file is a TOML file$"):
         read_toml(tmp_path)
+    (tmp_path / "pion-muon.toml").touch()
+    with pytest.raises(DeclarationError, match=r"is a folder; .*; in it: pion-muon\.toml$"):
+        read_toml(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (b"root\x00\x00\xf6\x1c", r"events\.bin is a ROOT file; an experiment file is TOML"),
+        (b"root\x00\x00\x00\x01", r"events\.bin is a ROOT file; an experiment file is TOML"),
+        (b"PAR1\x15\x04\x15\xff", r"events\.bin is a Parquet file; an experiment file is TOML"),
+        (b"\x1f\x8b\x08\x00", "no text file, so it is no experiment file: byte 0x8b in line 1"),
+        (b"a = 1\x00", "no text file, so it is no experiment file: byte 0x00 in line 1"),
+    ],
+)
+def test_a_file_of_events_is_no_experiment_file(tmp_path: Path, start: bytes, told: str) -> None:
+    path = tmp_path / "events.bin"
+    path.write_bytes(start)
+    with pytest.raises(DeclarationError, match=told):
+        read_toml(path)
+
+
+def test_a_key_may_begin_like_a_root_file(tmp_path: Path) -> None:
+    path = tmp_path / "good.toml"
+    path.write_text("root = 1\n")
+    assert read_toml(path) == {"root": 1}

@@ -252,7 +252,7 @@ def test_a_kill_leaves_nothing_under_the_final_name_and_the_rest_is_removed_late
     [
         ({"w": np.full(N, np.nan)}, {}, DataError, "sample 'both': .*weight 'w' is not finite"),
         ({}, {"columns": {"eta": {"min": 0.0}}}, DataError, "sample 'both': .*'eta' has .* values outside"),
-        ({"species": np.full(N, 1)}, {}, DataError, r"class 'signal' has no events in the train part \(0 in all"),
+        ({"species": np.full(N, 1)}, {}, DataError, r"has no event with signal = .*; it has 1 \("),
         ({"species": np.full(N, 7)}, {}, DataError, "class 'background' has no events.*class 'signal' has no events"),
         ({"w": np.full(N, -1.0)}, {}, DataError, "training events add up to -"),
         ({"w": np.full(N, -1.0)}, {"weights": {"negative": "refuse"}}, DataError, "negative in"),

@@ -74,6 +74,38 @@ def test_a_rehearsal_finds_what_preparing_refuses(spec: DataSpec, folder: Path) 
     assert told
 
 
+def test_a_column_that_several_files_lack_is_told_once_with_the_files(folder: Path) -> None:
+    (problem,) = rehearse(declared(inputs=("ptt",)), folder).problems
+    assert problem == (
+        f"each of 2 files ({folder / 'muons.csv'} of sample 'muons', {folder / 'pions.csv'} of sample 'pions')"
+        " has no column 'ptt' (did you mean 'pt'?); it has: event, pt, weight"
+    )
+
+
+def test_a_feature_that_looks_wrong_is_a_note_and_no_problem(folder: Path) -> None:
+    events = pd.read_csv(folder / "muons.csv")
+    events.loc[::3, "pt"] = -999.0
+    events.to_csv(folder / "muons.csv", index=False)
+    found = rehearse(declared(), folder)
+    assert (found.problems, len(found.notes)) == ((), 1)
+    assert "look at:\n  'pt' is exactly -999 in" in found.to_text()
+    assert found.to_json()["notes"] == list(found.notes)
+
+
+def test_notes_wait_until_every_file_can_be_read(folder: Path) -> None:
+    (folder / "pions.csv").unlink()
+    assert rehearse(declared(inputs=("weight",)), folder).notes == ()
+
+
+def test_the_missing_share_of_a_feature_is_told_where_it_has_missing_values(folder: Path) -> None:
+    pd.read_csv(folder / "muons.csv").assign(pt=np.nan).to_csv(folder / "muons.csv", index=False)
+    found = rehearse(declared(inputs=("pt", "event * 2"), split={"by": "row"}), folder)
+    in_training = found.parts["train"]
+    assert found.missing == {"pt": in_training["signal"] / sum(in_training.values())}
+    assert found.to_json()["missing"] == found.missing
+    assert f"pt               missing in {100 * found.missing['pt']:.0f} % of the training events" in found.to_text()
+
+
 def test_a_rehearsal_leaves_nothing_behind(folder: Path) -> None:
     before = sorted(folder.iterdir())
     rehearse(declared(), folder)

@@ -1,6 +1,10 @@
-"""What finding files and telling their formats promises."""
+"""What finding files, telling their formats, and reading what is left of a file promises."""
 
+import gzip
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +13,8 @@ import pytest
 import uproot
 
 from pipeline.errors import UnreadableFileError
+from pipeline.layout import Layout
+from pipeline.sinks import open_sink
 from pipeline.sources import count_events, describe, expand_files, iter_chunks
 
 
@@ -58,6 +64,22 @@ def test_a_missing_file_is_answered_with_a_near_name(folder: Path) -> None:
         iter_chunks(folder / "A.csv")
 
 
+def test_a_file_that_may_not_be_read_is_not_taken_for_a_misspelt_one(folder: Path) -> None:
+    (folder / "a.csv").chmod(0)
+    if os.access(folder / "a.csv", os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(UnreadableFileError, match=r"a\.csv cannot be opened: Permission denied$"):
+        describe(folder / "a.csv")
+
+
+def test_a_folder_that_may_not_be_looked_into_gives_no_hint(folder: Path) -> None:
+    (folder / "deep").chmod(0)
+    if os.access(folder / "deep", os.X_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(UnreadableFileError, match=r"d\.csv cannot be opened: Permission denied$"):
+        describe(folder / "deep" / "d.csv")
+
+
 def test_formats_are_told_by_content_whatever_the_name(tmp_path: Path) -> None:
     with uproot.recreate(tmp_path / "one.csv") as file:
         file.mktree("t", {"x": "f4"}).extend({"x": np.zeros(2, "f4")})
@@ -79,3 +101,56 @@ def test_random_bytes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(np.random.default_rng(0).bytes(5000))
     with pytest.raises(UnreadableFileError, match="noise"):
         list(iter_chunks(tmp_path / "noise"))
+
+
+EVENTS = {name: np.random.default_rng(1).normal(size=4000) for name in ("x", "y")}
+
+
+def write_ttree(path: Path) -> None:
+    with uproot.recreate(path) as file:
+        tree = file.mktree("TreeS", dict.fromkeys(EVENTS, "f8"))
+        for first in range(0, 4000, 1000):
+            tree.extend({name: values[first : first + 1000] for name, values in EVENTS.items()})
+
+
+def write_rntuple(path: Path) -> None:
+    with uproot.recreate(path) as file:
+        file["TreeS"] = EVENTS
+
+
+def write_gzipped(path: Path) -> None:
+    rows = "".join(f"{x},{y}\n" for x, y in zip(*EVENTS.values(), strict=True))
+    path.write_bytes(gzip.compress(f"x,y\n{rows}".encode()))
+
+
+def write_parquet(path: Path) -> None:
+    pq.write_table(pa.table(EVENTS), path, row_group_size=1000)
+
+
+def rewrite(path: Path) -> None:
+    score = {"score": np.dtype("f4")}
+    with open_sink(path.with_name("out"), path, Layout(), score) as sink:
+        for chunk in iter_chunks(path, ["x"], keep_original=True):
+            sink.write(chunk, {"score": np.zeros(len(chunk), "f4")})
+
+
+USES: dict[str, Callable[[Path], Any]] = {
+    "describe": describe,
+    "count": count_events,
+    "read": lambda path: list(iter_chunks(path)),
+    "write": rewrite,
+}
+
+
+@pytest.mark.parametrize("kept", [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.9999])
+@pytest.mark.parametrize("write", [write_ttree, write_rntuple, write_gzipped, write_parquet])
+def test_a_file_cut_short_is_one_clear_line_whatever_it_is_used_for(
+    tmp_path: Path, write: Callable[[Path], None], kept: float
+) -> None:
+    write(tmp_path / "whole")
+    content = (tmp_path / "whole").read_bytes()
+    (tmp_path / "cut").write_bytes(content[: int(kept * len(content))])
+    for use in USES.values():
+        with pytest.raises(UnreadableFileError, match=r"cut cannot be read: it is truncated[^\n]*$"):
+            use(tmp_path / "cut")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]

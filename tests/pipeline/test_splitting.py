@@ -121,7 +121,14 @@ def test_another_sample_or_salt_gives_an_independent_split(other: dict[str, Any]
 
 
 def test_rows_of_another_file_get_another_identity() -> None:
-    assert identities({"x": [1.0]}, SplitSpec(), file="a.root") != identities({"x": [1.0]}, SplitSpec(), file="b.root")
+    by_row = SplitSpec(by="row")
+    assert identities({"x": [1.0]}, by_row, file="a.root") != identities({"x": [1.0]}, by_row, file="b.root")
+
+
+def test_equal_content_is_one_event_whatever_file_or_sample_it_is_in() -> None:
+    here, there = ({"x": [1.0, 2.0]}, {"x": [2.0]})
+    first = identities(here, SplitSpec(), sample="old", file="a.root")
+    assert first[1] == identities(there, SplitSpec(), sample="new", file="b.root")[0]
 
 
 def test_candidates_of_one_event_stay_together() -> None:

@@ -100,6 +100,18 @@ def test_of_several_cycles_only_the_newest_is_read(tmp_path: Path) -> None:
     assert chunk["x"].tolist() == [1, 1, 1, 1, 1]
 
 
+def test_the_other_objects_of_a_file_are_told_by_path_and_class(tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "full.root") as file:
+        file.mktree("deep/t", {"x": "f4"})
+        file["deep/er/h"] = np.histogram(np.zeros(3))
+        for content in ("older", "newer"):
+            file["note"] = content
+        file["n"] = {"x": np.zeros(3)}
+    found = describe(tmp_path / "full.root", Layout(tree="deep/t"))
+    assert set(found.others) == {"deep/er/h (TH1D)", "note (TObjString)", "n (ROOT::RNTuple)"}
+    assert "deep/t (TTree)" in describe(tmp_path / "full.root", Layout(tree="n")).others
+
+
 @pytest.fixture
 def two_trees(tmp_path: Path) -> Path:
     with uproot.recreate(tmp_path / "two.root") as file:
