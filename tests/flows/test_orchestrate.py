@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 STEPS = [
-    "make run folder",
+    "begin run",
     "prepare events",
     "train network",
     "export network",
