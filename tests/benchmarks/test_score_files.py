@@ -15,63 +15,27 @@ import uproot
 
 from flows.reference import ModelReference
 from flows.score import ScoreOptions, score_file
-from models.build import ModelSpec, build, head_of, scoring_network
-from models.bundle import MODEL, BundleManifest, write_bundle
-from models.export import export_onnx
-from pipeline.features import Recipe
-from pipeline.layout import Layout
+from models.bundle import Bundle
 from pipeline.normalise import InputTransform
 
-N_EVENTS, N_FEATURES = 400_000, 28
-NAMES = tuple(f"x_{i}" for i in range(N_FEATURES))
-TRANSFORM = InputTransform(
-    features=NAMES,
-    sentinels=((),) * N_FEATURES,
-    fill=(0.0,) * N_FEATURES,
-    flagged=(),
-    offset=(0.5,) * N_FEATURES,
-    scale=(2.0,) * N_FEATURES,
-    clip=100.0,
-)
+N_EVENTS = 400_000
 
 
 @pytest.fixture(scope="module")
-def network() -> Any:
-    spec = ModelSpec()
-    return scoring_network(build(spec, N_FEATURES, 2, seed=1), head_of(spec))
-
-
-@pytest.fixture(scope="module")
-def reference(network: Any, tmp_path_factory: pytest.TempPathFactory) -> ModelReference:
-    folder = tmp_path_factory.mktemp("bundle")
-    export_onnx(network, TRANSFORM, folder / MODEL)
-    manifest = BundleManifest(
-        name="reference",
-        classes=("background", "signal"),
-        recipe=Recipe(inputs=NAMES),
-        columns=dict.fromkeys(NAMES, "float"),
-        layouts=(Layout(tree="tracks"),),
-        transform=TRANSFORM,
-        provenance={},
-        files={},
-    )
-    return ModelReference("reference", "1", write_bundle(folder / "bundle", manifest, {MODEL: folder / MODEL}))
-
-
-@pytest.fixture(scope="module")
-def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def events(names: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path, generator = tmp_path_factory.mktemp("events") / "events.root", np.random.default_rng(1)
     with uproot.recreate(path) as file:
-        tree = file.mktree("tracks", dict.fromkeys(NAMES, np.float32))
+        tree = file.mktree("tracks", dict.fromkeys(names, np.float32))
         for _ in range(4):
-            tree.extend({name: generator.normal(size=N_EVENTS // 4).astype(np.float32) for name in NAMES})
+            tree.extend({name: generator.normal(3, 5, N_EVENTS // 4).astype(np.float32) for name in names})
     return path
 
 
-def plain_recipe(path: Path, target: Path, network: Any) -> None:
+def plain_recipe(path: Path, target: Path, network: Any, transform: InputTransform) -> None:
     with uproot.open(path) as file:
         columns = file["tracks"].arrays(library="np")
-    inputs = (np.stack([columns[name] for name in NAMES], axis=1) - 0.5) * 2.0
+    features = np.stack([columns[name] for name in transform.features], axis=1)
+    inputs = (features - np.array(transform.offset)) * np.array(transform.scale)
     columns["score"] = network.predict(inputs.astype(np.float32), verbose=0)[:, 0]
     with uproot.recreate(target) as file:
         tree = file.mktree("tracks", {name: values.dtype for name, values in columns.items()})
@@ -79,15 +43,15 @@ def plain_recipe(path: Path, target: Path, network: Any) -> None:
 
 
 def test_root_file_to_scored_root_file(
-    benchmark: Any, reference: ModelReference, network: Any, events: Path, tmp_path: Path
+    benchmark: Any, bundle: Bundle, network: Any, transform: InputTransform, events: Path, tmp_path: Path
 ) -> None:
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
-        plain_recipe(events, tmp_path / "plain.root", network)
+        plain_recipe(events, tmp_path / "plain.root", network, transform)
         seconds.append(time.perf_counter() - started)
-    options = ScoreOptions(overwrite=True)
-    arguments = (reference, events, tmp_path / "scored.root", options)
+    reference, target = ModelReference("reference", "1", bundle), tmp_path / "scored.root"
+    arguments = (reference, events, target, ScoreOptions(overwrite=True))
     benchmark.pedantic(score_file, args=arguments, rounds=5, warmup_rounds=1)
     benchmark.extra_info["events_per_second"] = round(N_EVENTS / benchmark.stats.stats.median)
     benchmark.extra_info["times_plain_recipe"] = round(statistics.median(seconds) / benchmark.stats.stats.median, 2)

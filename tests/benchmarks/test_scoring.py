@@ -9,52 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.build import ModelSpec, build, head_of, scoring_network
-from models.bundle import MODEL, Bundle, BundleManifest, write_bundle
-from models.export import export_onnx
+from models.bundle import Bundle
 from pipeline.chunk import chunk_of
-from pipeline.features import Recipe
 from pipeline.normalise import InputTransform
 
-N_EVENTS, N_FEATURES = 1_000_000, 28
-NAMES = tuple(f"x_{i}" for i in range(N_FEATURES))
-TRANSFORM = InputTransform(
-    features=NAMES,
-    sentinels=((-999.0,),) * N_FEATURES,
-    fill=(3.0,) * N_FEATURES,
-    flagged=(),
-    offset=tuple(3 + 0.1 * i for i in range(N_FEATURES)),
-    scale=(0.2,) * N_FEATURES,
-    clip=100.0,
-)
+N_EVENTS = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def network() -> Any:
-    spec = ModelSpec()
-    return scoring_network(build(spec, N_FEATURES, 2, seed=1), head_of(spec))
-
-
-@pytest.fixture(scope="module")
-def bundle(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp("bundle")
-    export_onnx(network, TRANSFORM, folder / MODEL)
-    manifest = BundleManifest(
-        name="reference",
-        classes=("background", "signal"),
-        recipe=Recipe(inputs=NAMES),
-        columns=dict.fromkeys(NAMES, "float"),
-        layouts=(),
-        transform=TRANSFORM,
-        provenance={},
-        files={},
-    )
-    return write_bundle(folder / "bundle", manifest, {MODEL: folder / MODEL})
-
-
-@pytest.fixture(scope="module")
-def features() -> NDArray[np.float64]:
-    return np.random.default_rng(1).normal(3, 5, (N_EVENTS, N_FEATURES))
+def features(names: tuple[str, ...]) -> NDArray[np.float64]:
+    return np.random.default_rng(1).normal(3, 5, (N_EVENTS, len(names)))
 
 
 def events_per_second(work: Callable[[], object], n_events: int, rounds: int) -> float:
@@ -66,8 +30,10 @@ def events_per_second(work: Callable[[], object], n_events: int, rounds: int) ->
     return n_events / statistics.median(seconds)
 
 
-def test_scoring_a_million_events(benchmark: Any, bundle: Bundle, network: Any, features: NDArray[np.float64]) -> None:
-    few, inputs = TRANSFORM.apply(features[:50_000]), TRANSFORM.apply(features)
+def test_scoring_a_million_events(
+    benchmark: Any, bundle: Bundle, network: Any, transform: InputTransform, features: NDArray[np.float64]
+) -> None:
+    few, inputs = transform.apply(features[:50_000]), transform.apply(features)
     network.predict(few, verbose=0)
     network.predict(inputs, batch_size=16_384, verbose=0)
     default = events_per_second(lambda: network.predict(few, verbose=0), len(few), 3)
@@ -80,6 +46,6 @@ def test_scoring_a_million_events(benchmark: Any, bundle: Bundle, network: Any, 
     benchmark.extra_info["times_keras_batch_16384"] = round(ours / large, 2)
 
 
-def test_scoring_one_event_of_raw_columns(benchmark: Any, bundle: Bundle) -> None:
-    event = {name: [float(i)] for i, name in enumerate(NAMES)}
+def test_scoring_one_event_of_raw_columns(benchmark: Any, bundle: Bundle, names: tuple[str, ...]) -> None:
+    event = {name: [float(i)] for i, name in enumerate(names)}
     assert benchmark(lambda: bundle.score(chunk_of(event))).shape == (1,)
