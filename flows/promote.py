@@ -8,7 +8,7 @@ flatter the champion; the reason says so.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from models.bundle import Bundle
 from models.evaluation import Evaluation
@@ -65,8 +65,14 @@ def _shared_features(challenger: Bundle, champion: Bundle) -> list[int] | None:
 
 
 def _caveat(challenger: Bundle, champion: Bundle) -> str:
-    ours, theirs = (bundle.read_json("experiment.json")["split"] for bundle in (challenger, champion))
+    ours, theirs = (_split_of(bundle) for bundle in (challenger, champion))
     return "" if ours == theirs else ", some of which the champion may have been trained on (another split)"
+
+
+def _split_of(bundle: Bundle) -> tuple[Any, ...]:
+    """Return all that decides which part an event is in; an identity by content is one by certain columns."""
+    split = bundle.read_json("experiment.json")["split"]
+    return split, sorted(bundle.manifest.columns) if split["by"] == "content" else None
 
 
 def _recorded_difference(challenger: Bundle, champion: Bundle) -> Measured:

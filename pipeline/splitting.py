@@ -46,7 +46,8 @@ class SplitSpec(Declaration):
 
     ``by`` is what identifies an event: columns, within its sample; ``"content"`` (the default), the values of all
     columns that the features need, which keeps exact duplicates on one side whatever file or sample they are in; or
-    ``"row"``, file name and position, which does not.
+    ``"row"``, file name and position, which does not. With ``"content"`` other inputs from other columns give another
+    split: compare such models by columns that identify an event.
     ``salt`` gives another, independent split. ``folds`` larger than 1 is not available yet.
     """
 

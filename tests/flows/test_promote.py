@@ -100,6 +100,13 @@ def test_after_another_split_the_reason_warns(make_bundle, test_part):
     assert "some of which the champion may have been trained on (another split)" in decision.reason
 
 
+@pytest.mark.parametrize(("by", "is_told"), [("content", True), (["event"], False)])
+def test_an_identity_by_content_is_another_one_with_other_columns(make_bundle, test_part, by, is_told):
+    split = {"experiment.json": {"split": {"by": by}}}
+    decision = decide(make_bundle([1, 0.5], ["x", "y"], split), make_bundle([1], ["y"], split), test_part, SPEC)
+    assert ("another split" in decision.reason) is is_told
+
+
 def test_only_metrics_that_exist_can_be_declared():
     with pytest.raises(ValidationError, match="metric"):
         PromotionSpec(metric="accuracy")
