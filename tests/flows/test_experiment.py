@@ -45,7 +45,7 @@ def test_a_short_file_is_enough_and_the_defaults_are_filled_in(tmp_path: Path) -
 def test_the_hash_is_that_of_the_resolved_experiment(tmp_path: Path) -> None:
     hashes = [
         load_experiment(written(tmp_path, text)).content.hash
-        for text in (GOOD, GOOD + "[split]\nby = 'row' # as by default\n", GOOD + "[split]\nsalt = 'other'\n")
+        for text in (GOOD, GOOD + "[split]\nby = 'content' # as by default\n", GOOD + "[split]\nsalt = 'other'\n")
     ]
     assert hashes[0] == hashes[1] != hashes[2]
 
@@ -57,6 +57,10 @@ def test_the_hash_is_that_of_the_resolved_experiment(tmp_path: Path) -> None:
         (("inputs", "input"), "features.input: unknown key (did you mean 'inputs'?)"),
         (('name = "pions"', 'name = "muons"'), "samples: two samples are called 'muons'"),
         (('"background"', '"signal"'), "samples: one class only: signal"),
+        (
+            ('"background"', '"backgruond"'),
+            "samples: received label 'backgruond'; of two classes one is called 'signal' and the other 'background'",
+        ),
         (
             ('files = ["muons.root"]', 'files = "muons.root"'),
             "samples[muons].files: received 'muons.root'; allowed: a list",
