@@ -59,3 +59,11 @@ def bundle(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         files={},
     )
     return write_bundle(folder / "bundle", manifest, {MODEL: folder / MODEL})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the ratios, which are what a benchmark is for; the table above has the times alone."""
+    session = getattr(terminalreporter.config, "_benchmarksession", None)
+    for benchmark in session.benchmarks if session else ():
+        for what, value in benchmark.extra_info.items():
+            terminalreporter.write_line(f"{benchmark.name}: {what.replace('_', ' ')} = {value:,}")
