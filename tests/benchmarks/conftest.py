@@ -62,7 +62,7 @@ def bundle(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the ratios, which are what a benchmark is for; the table above has the times alone."""
+    """Print the ratios, which are what a benchmark is for; the table has the times alone."""
     session = getattr(terminalreporter.config, "_benchmarksession", None)
     for benchmark in session.benchmarks if session else ():
         for what, value in benchmark.extra_info.items():
