@@ -95,6 +95,15 @@ def parse_expression(text: str) -> Expression:
     return Expression(text, program_of(text))
 
 
+def expression_problem(text: str) -> str | None:
+    """Return what is wrong with an expression, or ``None``; used where no file is known yet."""
+    try:
+        parse_expression(text)
+    except ExpressionError as error:
+        return str(error)
+    return None
+
+
 def column_or_expression(text: str, available: Collection[str]) -> Expression:
     """Return the column that is called exactly ``text``, or the expression that ``text`` writes.
 

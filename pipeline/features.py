@@ -14,8 +14,8 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.chunk import Chunk, Column
 from pipeline.declare import Declaration
-from pipeline.errors import DataError, ExpressionError, nearest_spelling
-from pipeline.expressions import Expression, column_or_expression, evaluate_flat, parse_expression
+from pipeline.errors import DataError, nearest_spelling
+from pipeline.expressions import Expression, column_or_expression, evaluate_flat
 from pipeline.missing import MissingSpec
 
 BLOCK = 2048
@@ -168,12 +168,3 @@ class Recipe(Declaration):
 def _without_derived(used: frozenset[str], needs: Mapping[str, frozenset[str]]) -> frozenset[str]:
     """Replace each derived column by the columns of the file that it needs."""
     return frozenset().union(*(needs.get(name, frozenset({name})) for name in used))
-
-
-def expression_problem(text: str) -> str | None:
-    """Return what is wrong with an expression, or ``None``; used where no file is known yet."""
-    try:
-        parse_expression(text)
-    except ExpressionError as error:
-        return str(error)
-    return None

@@ -12,7 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.declare import Declaration
 from pipeline.errors import DataError, nearest_spelling
-from pipeline.features import FeatureSpec, Recipe, expression_problem
+from pipeline.expressions import expression_problem
+from pipeline.features import FeatureSpec, Recipe
 from pipeline.layout import repeated_names
 from pipeline.normalise import NormaliseSpec
 from pipeline.samples import SampleSpec, classes_of

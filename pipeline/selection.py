@@ -16,8 +16,8 @@ from pydantic import field_validator
 
 from pipeline.chunk import Chunk
 from pipeline.declare import Declaration
-from pipeline.errors import DataError, ExpressionError, nearest_spelling
-from pipeline.expressions import column_or_expression, evaluate_flat, parse_expression
+from pipeline.errors import DataError, nearest_spelling
+from pipeline.expressions import column_or_expression, evaluate_flat, expression_problem
 from pipeline.operations import truth
 
 READ = "read"
@@ -32,10 +32,8 @@ class SelectSpec(Declaration):
     @field_validator("keep")
     @classmethod
     def _reads_as_an_expression(cls, keep: str) -> str:
-        try:
-            parse_expression(keep)
-        except ExpressionError as problem:
-            raise ValueError(str(problem)) from problem
+        if problem := expression_problem(keep):
+            raise ValueError(problem)
         return keep
 
 

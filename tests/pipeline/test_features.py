@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from pipeline.chunk import Chunk, chunk_of
 from pipeline.errors import ColumnTypeError, DataError, ExpressionError
-from pipeline.features import BLOCK, FeatureSpec, Recipe, expression_problem
+from pipeline.expressions import expression_problem
+from pipeline.features import BLOCK, FeatureSpec, Recipe
 
 
 def matrix(recipe: Recipe, chunk: Chunk) -> Any:
