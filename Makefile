@@ -9,10 +9,10 @@ DEMO_EVENTS ?= 100000
 
 .PHONY: demo test bench lint lock clean
 
-# Exactly what was locked, checked by hash, then the project itself.
+# Exactly what was locked, checked by hash and nothing looked up anew, then the project itself.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 

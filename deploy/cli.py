@@ -8,7 +8,6 @@ in part. Heavy imports are inside the functions, so that ``--help`` does not wai
 import json
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from deploy.interruption import listen
 from pipeline.errors import DeclarationError, WinnowError
 
 app = typer.Typer(
@@ -277,12 +277,18 @@ def _trained_text(record: Any) -> str:
             f"events          {events['read']:,} read = {events['kept']:,} kept + {events['cut']:,} cut"
             f" + {events['left_out']:,} left out by label; {parts}",
             f"training        {training['epochs']} epochs in {training['seconds']:.1f} s,"
-            f" {training['events_per_second']:,.0f} events/s on {training['device']} ({training['backend']})",
+            f" {training['events_per_second']:,.0f} events/s on {training['device']} ({_how(training)})",
             f"bundle          {record['bundle']}",
             f"report          {record['report']}",
             f"MLflow run      {record['run_id']}",
         ]
     )
+
+
+def _how(training: Any) -> str:
+    after = f", resumed after epoch {training['resumed_after']}" if training["resumed_after"] else ""
+    compiled = f"compiled in {training['compile_seconds']:.1f} s" if training["compiled"] else "not compiled"
+    return f"{training['backend']}, {compiled}{after}"
 
 
 def _scored_text(record: Any) -> str:
@@ -302,7 +308,13 @@ def _scored_text(record: Any) -> str:
 
 @contextmanager
 def _quiet_tensorflow() -> Iterator[None]:
-    """Import TensorFlow without the lines that it writes past every logger; its errors are exceptions."""
+    """Import TensorFlow without the lines that it writes past every logger; its errors are exceptions.
+
+    Keras imports it as soon as it is installed, whatever it computes with.
+
+    Raises:
+        DeclarationError: KERAS_BACKEND names a backend that is not installed or not known.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)
@@ -310,6 +322,10 @@ def _quiet_tensorflow() -> Iterator[None]:
         os.dup2(nowhere.fileno(), 2)
         try:
             import keras  # noqa: F401
+            import tensorflow  # noqa: F401
+        except (ImportError, ValueError) as error:
+            asked = f"KERAS_BACKEND={os.environ.get('KERAS_BACKEND', '')}"
+            raise DeclarationError(f"{asked}: {error}; tensorflow comes with Winnow, jax with winnow[jax]") from None
         finally:
             os.dup2(kept, 2)
             os.close(kept)
@@ -318,8 +334,7 @@ def _quiet_tensorflow() -> Iterator[None]:
 
 def main() -> None:
     """Run the command; every refusal is one message on standard error and an exit status."""
-    # A request to end is an exception, so that half-written files are removed on the way out.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    listen()
     try:
         app(prog_name="winnow")
     except DeclarationError as error:
@@ -332,7 +347,7 @@ def main() -> None:
         # The command-line library turns Ctrl-C into this exit status, without a word.
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:
             raise
-        _fail("interrupted; nothing half-written is left", INTERRUPTED)
+        _fail("interrupted; nothing half-written is left, and a training goes on when it is started again", INTERRUPTED)
 
 
 def _fail(error: object, status: int) -> None:

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Column
 from rich.text import Text
 
+from deploy.interruption import heed
 from pipeline.progress import Progress as Watcher
 
 
@@ -43,6 +44,7 @@ def progress_bars(is_shown: bool = True) -> Iterator[Watcher]:
         known: dict[str, int] = {}
 
         def watch(work: str, n_events: int, total: int | None) -> None:
+            heed()
             name, _, state = work.partition(", ")
             if name not in known:
                 known[name] = int(bars.add_task(name, total=total))

@@ -1,6 +1,7 @@
 """The home: the folder where Winnow keeps what it makes.
 
     <WINNOW_HOME>/datasets/<key>/     prepared datasets
+                  trainings/<key>/    events and checkpoint of a training that is under way, or was killed
                   runs/<name>-<id>/   bundle, report and figures of one training
                   bundles/<digest>/   bundles fetched from the registry
                   mlflow.db artifacts/  MLflow, where no tracking server is named
@@ -22,6 +23,11 @@ def home() -> Path:
 def datasets() -> Path:
     """Return the folder of prepared datasets."""
     return home() / "datasets"
+
+
+def trainings() -> Path:
+    """Return the folder of trainings under way."""
+    return home() / "trainings"
 
 
 def runs() -> Path:

@@ -209,6 +209,8 @@ def tracked_run(experiment: str) -> Iterator[TrackedRun]:
             yield TrackedRun(run.info.run_id, client)
         except BaseException as error:
             mlflow.set_tag("error", f"{type(error).__name__}: {error}"[:4000])
+            if not isinstance(error, Exception):  # a request to end is no failure
+                mlflow.end_run("KILLED")
             raise
 
 

@@ -5,8 +5,10 @@ Owns the list of steps and what each hands to the next. Each step is one call in
 """
 
 import json
+import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,20 +20,25 @@ from flows.experiment import ExperimentFile
 from flows.home import datasets, runs
 from flows.promote import Decision, decide
 from flows.provenance import code_version, software
+from flows.resumption import Workplace, training_key, workplace
 from flows.steps import Run, directly
 from flows.tracking import TrackedRun, champion_version, fetch, promotion_lock, set_champion, tracked_run
+from models.backend import backend_name
 from models.build import build, head_of, scoring_network
 from models.bundle import MODEL, NETWORK, Bundle, BundleManifest, ScoringGraph, Threshold, write_bundle
 from models.evaluation import Evaluation, ScoredPart, evaluate
 from models.export import assert_parity, export_onnx
 from models.training import TrainingRecord, train, training_events
-from pipeline.dataset import EventArrays, PreparedDataset, cut_flow_rows
+from pipeline.dataset import EventArrays, PreparedDataset, cut_flow_rows, loaded_blocks
 from pipeline.errors import BundleError, RegistryError
 from pipeline.prepare import prepare
 from pipeline.progress import Progress, nobody_watches
 
 if TYPE_CHECKING:
     import keras
+
+SCORED_AT_ONCE = 262_144
+"""Events of a part that are in memory while it is scored."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,9 @@ class TrainingOutcome:
                 "events_per_second": training.events_per_second,
                 "device": training.device,
                 "backend": training.backend,
+                "compiled": training.is_compiled,
+                "compile_seconds": training.compile_seconds,
+                "resumed_after": training.resumed_after,
             },
         }
 
@@ -99,12 +109,13 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
     with tracked_run(file.content.name) as tracked:
         folder = run(begin_run, file, tracked)
         dataset = run(prepare_events, file, tracked, progress)
-        trained = run(train_network, file, dataset, tracked, progress)
-        exported = run(export_network, file, dataset, trained, folder)
-        evaluation = run(evaluate_network, file, dataset, exported)
-        bundle = run(make_bundle, file, dataset, exported, evaluation, tracked, folder)
-        report = run(write_findings, file, dataset, trained.record, evaluation, bundle, tracked, folder)
-        version = run(register_bundle, file, bundle, evaluation, tracked)
+        with _whole_or_none(folder), _workplace_of(file, dataset) as place:
+            trained = run(train_network, file, dataset, place, tracked, progress)
+            exported = run(export_network, file, dataset, trained, folder)
+            evaluation = run(evaluate_network, file, dataset, exported)
+            bundle = run(make_bundle, file, dataset, exported, evaluation, tracked, folder)
+            report = run(write_findings, file, dataset, trained.record, evaluation, bundle, tracked, folder)
+            version = run(register_bundle, file, bundle, evaluation, tracked)
         decision = run(promote_if_better, file, version, bundle, dataset, tracked)
     return TrainingOutcome(
         model=file.content.name,
@@ -142,28 +153,48 @@ def _columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
+@contextmanager
+def _whole_or_none(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _workplace_of(file: ExperimentFile, dataset: PreparedDataset) -> AbstractContextManager[Workplace]:
+    """Return the place that a training has until its version is registered; a kill before that loses no epoch."""
+    key = training_key(file.content, dataset.manifest, backend_name())
+    return workplace(key, file.content.training.checkpoint_seconds)
+
+
 def train_network(
-    file: ExperimentFile, dataset: PreparedDataset, tracked: TrackedRun, progress: Progress
+    file: ExperimentFile, dataset: PreparedDataset, place: Workplace, tracked: TrackedRun, progress: Progress
 ) -> TrainedNetwork:
-    """Build the network, train it, and record every epoch."""
+    """Build the network, train it or go on training it, and record every epoch."""
     experiment, transform = file.content, dataset.manifest.transform
-    events, validation = (training_events(dataset.part(name), transform) for name in ("train", "validation"))
-    network = build(experiment.model, transform.n_inputs, len(experiment.classes), experiment.experiment.seed)
+    seed, parts = experiment.experiment.seed, [dataset.part(name) for name in ("train", "validation")]
+    network = build(experiment.model, transform.n_inputs, len(experiment.classes), seed)
     record = train(
         network,
         head_of(experiment.model).loss(),
         experiment.training,
-        events,
-        validation,
+        training_events(parts[0], parts[1], transform, experiment.training, place.folder, seed),
         transform.input_names,
-        experiment.experiment.seed,
+        seed,
+        place.checkpoints,
         progress,
     )
+    _log_training(tracked, record)
+    return TrainedNetwork(network, record)
+
+
+def _log_training(tracked: TrackedRun, record: TrainingRecord) -> None:
     for epoch in record.history:
         losses = {"loss": epoch["loss"], "validation_loss": epoch["validation_loss"]}
         tracked.log_metrics({**losses, "learning_rate": epoch["learning_rate"]}, step=epoch["epoch"])
     tracked.log_metrics({"events_per_second": record.events_per_second, "best_epoch": record.best_epoch})
-    return TrainedNetwork(network, record)
+    tracked.log_tags({"winnow.device": record.device, "winnow.backend": record.backend})
 
 
 def export_network(
@@ -187,7 +218,10 @@ def evaluate_network(file: ExperimentFile, dataset: PreparedDataset, exported: E
 
 
 def _scored(graph: ScoringGraph, part: EventArrays) -> ScoredPart:
-    return ScoredPart(graph.score(part.features), np.asarray(part.label), np.asarray(part.physics_weight))
+    # Block by block through the file, so that a large part does not become resident as a whole.
+    blocks = [(graph.score(b.features), b.label, b.physics_weight) for b in loaded_blocks(part, SCORED_AT_ONCE)]
+    scores, labels, weights = map(np.concatenate, zip(*blocks, strict=True))
+    return ScoredPart(scores, labels, weights)
 
 
 def make_bundle(
@@ -266,8 +300,10 @@ def write_findings(
         provenance={**bundle.manifest.provenance, "bundle": bundle.digest},
     )
     report = write_report(folder, content)
+    history = folder / "history.json"
+    history.write_text(json.dumps(record.history, indent=1))
     tracked.log_files(save_figures(folder / "figures", figures), "figures")
-    tracked.log_files([report, bundle.folder / "evaluation.json", dataset.folder / "manifest.json"])
+    tracked.log_files([report, history, bundle.folder / "evaluation.json", dataset.folder / "manifest.json"])
     tracked.log_table(_roc_table(evaluation), "roc.json")
     tracked.log_metrics(final_metrics(evaluation))
     return report

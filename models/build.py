@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from models.backend import set_up_compiler
 from models.dense import DeepDenseOptions, deep_dense
 from models.heads import HEADS, Head
 from pipeline.declare import Declaration, problems_of
@@ -77,6 +78,7 @@ def build(spec: ModelSpec, n_inputs: int, n_classes: int, seed: int) -> "keras.M
     """Build the network, from ``(n_events, n_inputs)`` to logits ``(n_events, n_outputs)``, with seeded weights."""
     import keras
 
+    set_up_compiler()
     keras.utils.set_random_seed(seed % 2**32)
     inputs = keras.Input((n_inputs,), name="inputs")
     hidden = ARCHITECTURES[spec.architecture].hidden(inputs, spec.resolved_options)

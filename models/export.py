@@ -12,7 +12,11 @@ filling after the rounding to single precision cost half, and change nothing bec
 """
 
 import math
+import os
+import subprocess
+import sys
 import tempfile
+import textwrap
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -31,6 +35,14 @@ if TYPE_CHECKING:
     import keras
 
 INPUT, OUTPUT = "features", "score"
+ELSEWHERE = """
+import sys, keras
+from pathlib import Path
+from models.export import export_core
+export_core(keras.models.load_model(sys.argv[1], compile=False), Path(sys.argv[2]))
+"""
+LONGEST_REASON = 300
+"""Characters of what the process that exports has to say when it fails."""
 PARITY_SIZES = (1, 7, 4096)
 PARITY_TOLERANCE = 2e-6
 """Largest difference allowed between the two scores: a few roundings of single precision near 1."""
@@ -52,19 +64,46 @@ def export_onnx(network: "keras.Model", transform: InputTransform, path: Path) -
 
 
 def _core_graph(network: "keras.Model") -> onnx.ModelProto:
-    # Keras exports a network only after it has been called.
-    network(np.zeros((1, *network.input_shape[1:]), dtype=np.float32))
+    import keras
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "core.onnx"
-        with warnings.catch_warnings():
-            # tf2onnx still looks for `np.object`.
-            warnings.simplefilter("ignore", FutureWarning)
-            network.export(str(path), format="onnx", verbose=False)
+        if keras.backend.backend() == "tensorflow":
+            export_core(network, path)
+        else:
+            _export_elsewhere(network, path)
         core = onnx.load(path)
     if len(core.graph.input) != 1 or len(core.graph.output) != 1:
         inputs, outputs = ([value.name for value in values] for values in (core.graph.input, core.graph.output))
         raise BundleError(f"the exported network has inputs {inputs} and outputs {outputs}, not one of each")
     return core
+
+
+def export_core(network: "keras.Model", path: Path) -> None:
+    """Write the network alone as ONNX, through Keras with its TensorFlow backend."""
+    # Keras exports a network only after it has been called.
+    network(np.zeros((1, *network.input_shape[1:]), dtype=np.float32))
+    with warnings.catch_warnings():
+        # tf2onnx still looks for `np.object`.
+        warnings.simplefilter("ignore", FutureWarning)
+        network.export(str(path), format="onnx", verbose=False)
+
+
+def _export_elsewhere(network: "keras.Model", path: Path) -> None:
+    """Have a process of its own export the network with TensorFlow, which alone gives the graph that is known here."""
+    saved = path.with_suffix(".keras")
+    network.save(saved)
+    # Settings of one compiler can end the process of another.
+    kept = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    # No GPU: its memory is taken by the process that trains.
+    asked = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, "-c", ELSEWHERE, str(saved), str(path)]
+    done = subprocess.run(command, env={**kept, **asked}, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        last_line = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        # Keras' last line may hold the whole network.
+        reason = textwrap.shorten(last_line, LONGEST_REASON, placeholder=" …")
+        raise BundleError(f"the network cannot be exported through TensorFlow: {reason}")
 
 
 def _with_folded_scales(core: onnx.ModelProto) -> onnx.ModelProto:
@@ -243,16 +282,18 @@ def assert_parity(
         difference = np.abs(exported - expected).max()
         if not difference <= PARITY_TOLERANCE:
             msg = f"ONNX and Keras scores of {n_rows} events differ by {difference:g}"
-            raise BundleError(f"{msg}; at most {PARITY_TOLERANCE:g} is rounding{_advice(inputs, transform)}")
+            advice = _advice(inputs, transform, network)
+            raise BundleError(f"{msg}; at most {PARITY_TOLERANCE:g} is rounding{advice}")
         largest = max(largest, float(difference))
     return largest
 
 
-def _advice(inputs: NDArray[np.float32], transform: InputTransform) -> str:
+def _advice(inputs: NDArray[np.float32], transform: InputTransform, network: "keras.Model") -> str:
     column = int(np.abs(inputs).max(axis=0).argmax())
     furthest = np.abs(inputs[:, column]).max()
     if furthest < ILL_SCALED:
-        return ""
+        largest = max(float(np.abs(weights).max()) for weights in network.get_weights())
+        return f"; the network's weights reach {largest:g}, as when it diverges: a smaller learning_rate may mend it"
     name = transform.input_names[column]
     return (
         f"; input {name!r} reaches {furthest:g}, where single precision has few digits left: [normalise] would mend it"

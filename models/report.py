@@ -214,7 +214,8 @@ else is measured on the test part. Purity holds for the proportions that the wei
 <h2>Training</h2>
 <div class="wide"><table>
 {% for key, name in [("epochs", "epochs"), ("seconds", "seconds"), ("events_per_second", "events per second"),
-                     ("device", "device"), ("stopped_because", "stopped because")] %}
+                     ("device", "device"), ("backend", "backend"), ("is_compiled", "compiled"),
+                     ("best_epoch", "epoch that was kept"), ("stopped_because", "stopped because")] %}
 <tr><th class="name key">{{ name }}</th><td class="name free">{{ content.training.get(key) | number }}</td></tr>
 {% endfor %}
 </table></div>

@@ -1,43 +1,40 @@
 """Training: the loop that a reader can follow.
 
-Owns the ``[training]`` section, the loop over epochs and everything that watches it: early stopping,
-smaller steps on a plateau, the best weights, the guard against a non-finite loss. How *one epoch* is
-run is behind ``Epochs``; here by Keras itself.
+Owns the ``[training]`` section, the loop over epochs and everything that watches it: early stopping, smaller
+steps on a plateau, the best weights, checkpoints, the guard against a non-finite loss. How *one epoch* is run is
+``epochs``' work; what one step does is ``optimization``'s.
 """
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, model_validator
 
+from models.backend import backend_name
+from models.checkpoint import NOWHERE, Checkpoint, Checkpoints
+from models.optimization import VALIDATION_BATCH, OptimizationSpec
+from models.schedules import ScheduleSpec, learning_rates, problem
 from pipeline.dataset import EventArrays
 from pipeline.declare import Declaration
-from pipeline.errors import TrainingError, nearest_spelling
+from pipeline.errors import TrainingError
 from pipeline.normalise import InputTransform
 from pipeline.progress import Progress, nobody_watches
+from pipeline.shuffle import EventSource, source_of
 
 if TYPE_CHECKING:
     import keras
 
+    from models.epochs import Epochs
+
 log = logging.getLogger(__name__)
 
-OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "adam": ("Adam", {}),
-    "adamw": ("AdamW", {}),
-    "rmsprop": ("RMSprop", {}),
-    "adagrad": ("Adagrad", {}),
-    "adadelta": ("Adadelta", {}),
-    "momentum": ("SGD", {"momentum": 0.9}),
-    "sgd": ("SGD", {}),
-}
-"""Name in the experiment file → Keras class and its arguments."""
-
-VALIDATION_BATCH = 16_384
 EXTREME = 1e3
 """An input further from 0, or a weight larger than this, is named as the cause of a loss that is not finite."""
 
@@ -58,27 +55,42 @@ class ReduceOnPlateauSpec(Declaration):
     minimum: float = Field(1e-6, ge=0)
 
 
-class TrainingSpec(Declaration):
-    """The ``[training]`` section. Without early stopping or plateau section the respective rule is off."""
+class TrainingSpec(OptimizationSpec):
+    """The ``[training]`` section. Without early stopping or plateau section the respective rule is off.
+
+    A cosine schedule says itself how the rate falls: ``reduce_on_plateau`` is off then, and refused if given.
+    Events that need more than ``memory_gib`` GiB are shuffled on disk and streamed. A checkpoint is written at the
+    end of an epoch, ``checkpoint_seconds`` after the last one.
+    """
 
     epochs: PositiveInt = 100
-    batch_size: PositiveInt = 1024
-    optimizer: str = "adam"
-    learning_rate: float = Field(1e-3, gt=0)
     early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
     reduce_on_plateau: ReduceOnPlateauSpec | None = ReduceOnPlateauSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    memory_gib: float = Field(1.0, gt=0)
+    checkpoint_seconds: float = Field(10.0, ge=0)
 
-    @field_validator("optimizer")
+    @model_validator(mode="before")
     @classmethod
-    def _is_in_the_table(cls, name: str) -> str:
-        if name not in OPTIMIZERS:
-            hint = nearest_spelling(name, OPTIMIZERS)
-            raise ValueError(f"received {name!r}{hint}; there are: {', '.join(sorted(OPTIMIZERS))}")
-        return name
+    def _has_one_way_down(cls, given: Any) -> Any:
+        schedule = given.get("schedule") if isinstance(given, dict) else None
+        decay = schedule.get("decay") if isinstance(schedule, dict) else getattr(schedule, "decay", None)
+        return {"reduce_on_plateau": None, **given} if decay == "cosine" else given
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        problems = [problem(self.schedule, self.epochs)]
+        if self.schedule.decay == "cosine" and self.reduce_on_plateau:
+            problems.append("reduce_on_plateau and schedule.decay = 'cosine' both lower the rate; give one of them")
+        if self.averaged_weights and self.early_stopping and self.early_stopping.watch == "loss":
+            problems.append("early_stopping.watch = 'loss' is that of the last weights, not of averaged_weights")
+        if any(problems):
+            raise ValueError("; ".join(filter(None, problems)))
+        return self
 
 
 class EpochRecord(TypedDict):
-    """What one epoch gave: weighted losses, and the learning rate that it was run with."""
+    """What one epoch gave: weighted losses, and the learning rate of its last step."""
 
     epoch: int
     loss: float
@@ -89,7 +101,11 @@ class EpochRecord(TypedDict):
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What training gave; the network itself has the best weights by then."""
+    """What training gave; the network itself has the best weights by then.
+
+    ``seconds`` are those of all epochs, also of epochs before a kill; compiling took ``compile_seconds`` more, this
+    time. ``resumed_after`` is the epoch of the checkpoint, or 0.
+    """
 
     history: tuple[EpochRecord, ...]
     best_epoch: int
@@ -98,102 +114,95 @@ class TrainingRecord:
     events_per_second: float
     device: str
     backend: str
+    is_compiled: bool
+    compile_seconds: float
+    resumed_after: int
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingEvents:
-    """What the network sees of one part: inputs ``(n_events, n_inputs)``, labels and weights ``(n_events,)``."""
+    """Events to train on, in blocks of whole batches but for the last, and events to be judged on."""
 
-    inputs: NDArray[np.float32]
-    labels: NDArray[np.float32]
-    weights: NDArray[np.float32]
+    train: EventSource
+    validation: EventSource
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def sum_of_weights(self) -> float:
-        """What a weighted mean over these events divides by."""
-        return float(self.weights.sum(dtype=np.float64))
+    def parts(self) -> dict[str, EventSource]:
+        """Return both under their names."""
+        return {"training": self.train, "validation": self.validation}
 
 
-class Epochs(Protocol):
-    """Whatever can run an epoch: the seam between the loop and the program that does the arithmetic."""
+def training_events(
+    train: EventArrays,
+    validation: EventArrays,
+    transform: InputTransform,
+    spec: TrainingSpec,
+    folder: Path,
+    seed: int,
+) -> TrainingEvents:
+    """Return the events of two parts as the network sees them, shuffled in ``folder`` where memory is short."""
+    memory = spec.memory_gib * 2**30 / max(1, len(train) + len(validation))
 
-    def run(self, order: NDArray[np.int64], learning_rate: float) -> float:
-        """Train on all events in this order and return the mean weighted loss."""
+    def source(name: str, part: EventArrays, batch_size: int) -> EventSource:
+        path, random = folder / f"{name}.npy", np.random.default_rng(seed)
+        return source_of(part, transform, path, random, int(memory * len(part)), batch_size)
 
-    def validation_loss(self) -> float:
-        """Return the mean weighted loss on the validation events."""
-
-
-def training_events(part: EventArrays, transform: InputTransform, block: int = 65_536) -> TrainingEvents:
-    """Load one part as the network sees it; features are transformed block by block."""
-    inputs = np.empty((len(part), transform.n_inputs), dtype=np.float32)
-    for start in range(0, len(part), block):
-        inputs[start : start + block] = transform.apply(part.features[start : start + block])
-    return TrainingEvents(inputs, part.label.astype(np.float32), np.array(part.training_weight))
-
-
-class KerasEpochs:
-    """Epochs run by ``keras.Model.fit``."""
-
-    def __init__(
-        self,
-        network: "keras.Model",
-        loss: "keras.losses.Loss",
-        spec: TrainingSpec,
-        train: TrainingEvents,
-        validation: TrainingEvents,
-    ) -> None:
-        import keras
-
-        name, arguments = OPTIMIZERS[spec.optimizer]
-        optimizer = getattr(keras.optimizers, name)(learning_rate=spec.learning_rate, **arguments)
-        # XLA inside `fit` would compile anew in every call; the compiled epoch is what makes it worth it.
-        network.compile(optimizer, loss, jit_compile=False)
-        self._network, self._batch_size = network, spec.batch_size
-        self._train, self._validation = train, validation
-
-    def run(self, order: NDArray[np.int64], learning_rate: float) -> float:
-        """Train on all events in this order, the tail batch too, and return the mean weighted loss."""
-        events = self._train
-        self._network.optimizer.learning_rate.assign(learning_rate)
-        history = self._network.fit(
-            events.inputs[order],
-            events.labels[order],
-            sample_weight=events.weights[order],
-            batch_size=self._batch_size,
-            shuffle=False,
-            verbose=0,
-        )
-        return _per_weight(history.history["loss"][-1], events)
-
-    def validation_loss(self) -> float:
-        """Return the mean weighted loss on the validation events."""
-        events = self._validation
-        mean = self._network.evaluate(
-            events.inputs, events.labels, sample_weight=events.weights, batch_size=VALIDATION_BATCH, verbose=0
-        )
-        return _per_weight(mean, events)
+    return TrainingEvents(source("train", train, spec.batch_size), source("validation", validation, VALIDATION_BATCH))
 
 
-def _per_weight(mean: float, events: TrainingEvents) -> float:
-    # Keras divides by the number of events; a mean over weights divides by their sum.
-    return float(mean) * len(events) / events.sum_of_weights
-
-
+@dataclass
 class _Watch:
     """How long a loss has not improved."""
 
-    def __init__(self, min_delta: float = 0.0) -> None:
-        self.best, self.min_delta, self.epochs_without = np.inf, min_delta, 0
+    best: float = np.inf
+    epochs_without: int = 0
 
-    def has_improved(self, value: float) -> bool:
-        improved = value < self.best - self.min_delta
+    def has_improved(self, value: float, min_delta: float = 0.0) -> bool:
+        improved = value < self.best - min_delta
         self.best = value if improved else self.best
         self.epochs_without = 0 if improved else self.epochs_without + 1
         return bool(improved)
+
+
+@dataclass
+class _Loop:
+    """Where the loop is: everything that it remembers from one epoch to the next but the weights."""
+
+    epoch: int = 0
+    factor: float = 1.0
+    best_epoch: int = 0
+    stopping: _Watch = field(default_factory=_Watch)
+    plateau: _Watch = field(default_factory=_Watch)
+    history: list[EpochRecord] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        watches = {name: _Watch(**state[name]) for name in ("stopping", "plateau")}
+        return cls(**{**state, **watches})
+
+    def take(self, record: EpochRecord, spec: TrainingSpec) -> bool:
+        """Enter an epoch and return whether it is the best one so far."""
+        self.epoch = record["epoch"]
+        self.history.append(record)
+        stopping = spec.early_stopping or EarlyStoppingSpec()
+        is_best = self.stopping.has_improved(record[stopping.watch], stopping.min_delta)
+        if is_best:
+            self.best_epoch = self.epoch
+        if spec.reduce_on_plateau and not self.plateau.has_improved(record["validation_loss"]):
+            self._step_down(spec.learning_rate, spec.reduce_on_plateau)
+        return is_best
+
+    def _step_down(self, rate: float, spec: ReduceOnPlateauSpec) -> None:
+        if self.plateau.epochs_without >= spec.patience:
+            self.plateau.epochs_without = 0
+            # A rate that was declared below the minimum stays where it is.
+            self.factor = min(self.factor, max(spec.minimum / rate, self.factor * spec.factor))
+
+    def why_stop(self, spec: TrainingSpec) -> str:
+        """Return why no epoch follows, or an empty text."""
+        stopping = spec.early_stopping
+        if stopping and self.stopping.epochs_without >= stopping.patience:
+            return f"{stopping.watch} has not improved for {stopping.patience} epochs"
+        return f"all {spec.epochs} epochs were run" if self.epoch >= spec.epochs else ""
 
 
 def train(
@@ -201,108 +210,117 @@ def train(
     loss: "keras.losses.Loss",
     spec: TrainingSpec,
     events: TrainingEvents,
-    validation: TrainingEvents,
     input_names: tuple[str, ...],
     seed: int,
+    checkpoints: Checkpoints = NOWHERE,
     progress: Progress = nobody_watches,
 ) -> TrainingRecord:
     """Train the network and leave the best weights in it.
+
+    The order of the events, dropout and everything else random follow from ``seed``. Where ``checkpoints`` hold a
+    former run of the same training that was killed, it goes on from there, with the same result bit for bit on the
+    same machine and backend.
 
     Raises:
         TrainingError: a part has no events or no positive sum of weights, or the loss is not finite; the
             message names the input, the weight or the learning rate that caused it.
     """
-    parts = {"training": events, "validation": validation}
-    _refuse_weightless(parts)
-    epochs: Epochs = KerasEpochs(network, loss, spec, events, validation)
-    stopping = spec.early_stopping or EarlyStoppingSpec()
-    watch, plateau = _Watch(stopping.min_delta), _Watch()
-    random, learning_rate, history = np.random.default_rng(seed), spec.learning_rate, list[EpochRecord]()
-    best_weights, best_epoch, stopped = network.get_weights(), 0, f"all {spec.epochs} epochs were run"
-    started = time.monotonic()
-    for epoch in range(1, spec.epochs + 1):
-        record = _run_epoch(epochs, epoch, random.permutation(len(events)), learning_rate)
-        weights = network.get_weights()
-        _refuse_non_finite(record, weights, parts, input_names)
-        history.append(record)
-        progress(_told(record, spec.epochs), len(events), spec.epochs * len(events))
-        if watch.has_improved(record[stopping.watch]):
-            best_weights, best_epoch = weights, epoch
-        elif spec.early_stopping and watch.epochs_without >= stopping.patience:
-            stopped = f"{stopping.watch} has not improved for {stopping.patience} epochs"
-            break
-        if spec.reduce_on_plateau and not plateau.has_improved(record["validation_loss"]):
-            learning_rate = _next_learning_rate(learning_rate, plateau, spec.reduce_on_plateau)
-    network.set_weights(best_weights)
-    return _training_record(history, best_epoch, stopped, time.monotonic() - started, len(events))
+    from models.compiled.program import assign
+    from models.epochs import begin_epochs
+
+    _refuse_weightless(events)
+    progress("train, compiling", 0, spec.epochs * events.train.n_events)
+    epochs = begin_epochs(network, loss, spec, events.train, events.validation, seed)
+    loop, best, variables = _Loop(), network.get_weights(), epochs.trainee.variables
+    if found := checkpoints.load():
+        loop, best = _Loop.from_json(found.state), list(found.best)
+        assign(variables, found.variables)
+        log.info("training goes on after epoch %d", loop.epoch)
+        progress(f"train, going on after epoch {loop.epoch}", 0, spec.epochs * events.train.n_events)
+    resumed_after, report = loop.epoch, _reporter(progress, spec, loop, events.train.n_events)
+    while not (stopped := loop.why_stop(spec)):
+        record, weights = _run_epoch(epochs, loop, spec, seed, report)
+        _refuse_non_finite(record, weights, events, input_names, spec.learning_rate * loop.factor)
+        best = weights if loop.take(record, spec) else best
+        # The last one is needed if the process is killed in what follows the training.
+        checkpoints.offer(partial(_checkpoint, loop, variables, best), at_once=bool(loop.why_stop(spec)))
+    network.set_weights(best)
+    n_done = (loop.epoch - resumed_after) * events.train.n_events
+    progress(f"train, best of {loop.epoch} epochs: {loop.best_epoch}", 0, n_done)
+    return _record(epochs, loop, stopped, events.train.n_events, resumed_after)
 
 
-def _run_epoch(epochs: Epochs, epoch: int, order: NDArray[np.int64], learning_rate: float) -> EpochRecord:
-    started = time.monotonic()
-    loss = epochs.run(order, learning_rate)
-    validation_loss = epochs.validation_loss() if np.isfinite(loss) else np.nan
-    return EpochRecord(
+def _run_epoch(
+    epochs: "Epochs", loop: _Loop, spec: TrainingSpec, seed: int, report: Callable[[int], None]
+) -> tuple[EpochRecord, list[NDArray[np.float32]]]:
+    """Run the next epoch; return what it gave and the weights that are judged by it."""
+    started, epoch = time.monotonic(), loop.epoch + 1
+    rate = spec.learning_rate * loop.factor
+    rates = learning_rates(spec.schedule, rate, epoch, spec.epochs, epochs.steps_per_epoch)
+    # A generator of its own for each epoch, so that nothing of it has to be remembered.
+    loss = epochs.run(np.random.default_rng([seed, epoch]), rates, report)
+    validation_loss, weights = epochs.judge()
+    record = EpochRecord(
         epoch=epoch,
         loss=loss,
         validation_loss=validation_loss,
-        learning_rate=learning_rate,
+        learning_rate=float(rates[-1]),
         seconds=time.monotonic() - started,
     )
+    return record, weights
 
 
-def _told(record: EpochRecord, n_epochs: int) -> str:
-    return f"train, epoch {record['epoch']}/{n_epochs}, loss {record['loss']:.4f} / {record['validation_loss']:.4f}"
+def _checkpoint(loop: _Loop, variables: list["keras.Variable"], best: list[NDArray[np.float32]]) -> Checkpoint:
+    from models.compiled.program import values_of
+
+    return Checkpoint(asdict(loop), values_of(variables), tuple(best))
 
 
-def _next_learning_rate(learning_rate: float, plateau: _Watch, spec: ReduceOnPlateauSpec) -> float:
-    if plateau.epochs_without < spec.patience:
-        return learning_rate
-    plateau.epochs_without = 0
-    # A rate that was declared below the minimum stays where it is.
-    return min(learning_rate, max(spec.minimum, learning_rate * spec.factor))
+def _reporter(progress: Progress, spec: TrainingSpec, loop: _Loop, n_events: int) -> Callable[[int], None]:
+    """Return what tells progress of the epoch that is running, and of the losses of the one before."""
+    total = (spec.epochs - loop.epoch) * n_events
+
+    def report(n_done: int) -> None:
+        last = loop.history[-1] if loop.history else None
+        losses = f", loss {last['loss']:.4f} / {last['validation_loss']:.4f}" if last else ""
+        progress(f"train, epoch {loop.epoch + 1}/{spec.epochs}{losses}", n_done, total)
+
+    return report
 
 
-def _training_record(
-    history: list[EpochRecord], best_epoch: int, stopped: str, seconds: float, n_events: int
-) -> TrainingRecord:
-    import keras
-
-    in_epochs = sum(record["seconds"] for record in history)
-    log.info("trained %d epochs in %.1f s: %s", len(history), seconds, stopped)
+def _record(epochs: "Epochs", loop: _Loop, stopped: str, n_events: int, resumed_after: int) -> TrainingRecord:
+    seconds = sum(record["seconds"] for record in loop.history)
+    log.info("trained %d epochs in %.1f s: %s", loop.epoch, seconds, stopped)
     return TrainingRecord(
-        history=tuple(history),
-        best_epoch=best_epoch,
+        history=tuple(loop.history),
+        best_epoch=loop.best_epoch,
         stopped_because=stopped,
         seconds=seconds,
-        events_per_second=len(history) * n_events / in_epochs,
-        device=device_name(),
-        backend=keras.backend.backend(),
+        events_per_second=loop.epoch * n_events / seconds,
+        device=epochs.device,
+        backend=backend_name(),
+        is_compiled=not epochs.why_not_compiled,
+        compile_seconds=epochs.compile_seconds,
+        resumed_after=resumed_after,
     )
 
 
-def device_name() -> str:
-    """Return what the network is trained on, ``cpu`` or the accelerator's name."""
-    import keras
-
-    names = [name for name in keras.distribution.list_devices() if not name.startswith("cpu")]
-    return names[0] if names else "cpu"
-
-
-def _refuse_weightless(parts: Mapping[str, TrainingEvents]) -> None:
-    for part, events in parts.items():
-        if not len(events):
+def _refuse_weightless(events: TrainingEvents) -> None:
+    for part, source in events.parts().items():
+        if not source.n_events:
             raise TrainingError(f"the {part} part has no events")
         # NaN is not refused here: it will be found, and told, in the loss.
-        if events.sum_of_weights <= 0:
-            msg = f"the weights of the {len(events)} {part} events add up to {events.sum_of_weights:g}"
+        if source.sum_of_weights <= 0:
+            msg = f"the weights of the {source.n_events} {part} events add up to {source.sum_of_weights:g}"
             raise TrainingError(f"{msg}; a mean loss needs a positive sum: more events, or [weights] negative = 'drop'")
 
 
 def _refuse_non_finite(
     record: EpochRecord,
     weights: list[NDArray[np.float32]],
-    parts: Mapping[str, TrainingEvents],
+    events: TrainingEvents,
     names: tuple[str, ...],
+    rate: float,
 ) -> None:
     """Stop when a loss is not finite, and say which input or weight is the cause as far as they can tell."""
     losses = record["loss"], record["validation_loss"]
@@ -311,25 +329,32 @@ def _refuse_non_finite(
         return
     what = "a weight of the network" if np.isfinite(losses).all() else "the loss"
     text = f"{what} is not finite in epoch {record['epoch']}"
-    for part, events in parts.items():
-        event, column = _furthest(events.inputs)
-        value, weight = events.inputs[event, column], events.weights[_furthest(events.weights[:, None])[0]]
+    for part, source in events.parts().items():
+        inputs, weight = _furthest(source)
+        value = inputs[column := int(np.argmax(_distance(inputs)))]
         if not abs(value) <= EXTREME:
-            text += f": input {names[column]!r} reaches {value:g} after normalisation ({part} event {event})"
+            text += f": input {names[column]!r} reaches {value:g} after normalisation in a {part} event"
             raise TrainingError(
                 f"{text}; a cut, a sentinel in [features] missing or a [normalise] method would mend it"
             )
         if not abs(weight) <= EXTREME:
             text += f": a {part} event has the training weight {weight:g}, where the mean is"
-            raise TrainingError(f"{text} {events.sum_of_weights / len(events):g}; look at the weights of the samples")
-    text += f", and no input or weight is extreme: the learning rate {record['learning_rate']:g} is the likely cause"
-    raise TrainingError(f"{text}; try {record['learning_rate'] / 10:g}")
+            raise TrainingError(
+                f"{text} {source.sum_of_weights / source.n_events:g}; look at the weights of the samples"
+            )
+    text += f", and no input or weight is extreme: the learning rate {rate:g} is the likely cause"
+    raise TrainingError(f"{text}; try {rate / 10:g}")
 
 
-def _furthest(values: NDArray[np.float32]) -> tuple[int, int]:
-    """Return row and column of the value furthest from 0; one that is not a number is further than all."""
-    # Column by column, since this runs only where memory may be short and the inputs are all of it.
-    rows = [int(np.argmax(np.abs(column))) for column in values.T]
-    distances = np.abs([values[row, column] for column, row in enumerate(rows)])
-    column = int(np.argmax(distances))
-    return rows[column], column
+def _furthest(source: EventSource) -> tuple[NDArray[np.float32], float]:
+    """Return, of each input and of the weight, the value furthest from 0; not a number is further than all."""
+    furthest = np.zeros(source.n_inputs + 2, dtype=np.float32)
+    for block in source.in_order():
+        # Column by column, since this runs only where memory may be short.
+        found = np.array([column[np.argmax(_distance(column))] for column in block.rows.T])
+        furthest = np.where(_distance(found) > _distance(furthest), found, furthest)
+    return furthest[:-2], float(furthest[-1])
+
+
+def _distance(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.nan_to_num(np.abs(values), nan=np.inf)

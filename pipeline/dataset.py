@@ -13,7 +13,7 @@ Owns the layout of the folder and its integrity; how events get there is ``prepa
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +142,32 @@ def _mapped(path: Path, mode: Literal["r", "r+"] = "r") -> NDArray[Any]:
         shape, _, _ = np.lib.format.read_array_header_1_0(file)
     array: NDArray[Any] = np.load(path, mmap_mode=mode if shape[0] else None)
     return array
+
+
+def loaded_blocks(part: EventArrays, n_events: int) -> Iterator[EventArrays]:
+    """Yield the events in their order, at most ``n_events`` at a time, as ordinary arrays in memory.
+
+    What is mapped is read from its file, not through the map: pages of a map that were looked at count as the
+    process' own memory, which would grow with the file.
+    """
+    for start in range(0, len(part), n_events):
+        stop = min(start + n_events, len(part))
+        yield EventArrays(**{name: _loaded(array, start, stop) for name, array in vars(part).items()})
+
+
+def _loaded(array: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
+    if not (isinstance(array, np.memmap) and _is_whole_file(array)):
+        return array[start:stop]
+    row = array[:1]
+    offset = array.offset + start * row.nbytes
+    values = np.fromfile(str(array.filename), array.dtype, count=(stop - start) * row.size, offset=offset)
+    return values.reshape(stop - start, *array.shape[1:])
+
+
+def _is_whole_file(array: "np.memmap[Any, Any]") -> bool:
+    """Whether the array is all that follows ``offset``; a slice of a map has the offset of the whole map."""
+    is_plain = array.flags.c_contiguous and array.filename is not None and array.mode != "c"
+    return is_plain and array.offset + array.nbytes == Path(str(array.filename)).stat().st_size
 
 
 def content_hash(folder: Path) -> str:

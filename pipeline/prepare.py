@@ -8,7 +8,6 @@ another name, flushed to disk, counted, and renamed.
 
 import logging
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.abandoned import DAY, remove_abandoned
 from pipeline.ahead import ahead
 from pipeline.chunk import Chunk
 from pipeline.dataset import (
@@ -49,7 +49,7 @@ PIECE = 2**15
 
 UNFINISHED = ".tmp"
 
-ABANDONED_AFTER = 24 * 3600.0
+ABANDONED_AFTER = DAY
 """Seconds without a byte written after which an unfinished dataset is taken for that of a killed process."""
 
 
@@ -77,7 +77,7 @@ def prepare(
     digests = _digests(files)
     key = dataset_key(spec, files, digests)
     store.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(store)
+    remove_abandoned(store.glob(f".*{UNFINISHED}"), ABANDONED_AFTER)
     if (existing := _existing(store / key)) is not None:
         return existing
     temporary = store / f".{key}.{uuid.uuid4().hex}{UNFINISHED}"
@@ -114,18 +114,6 @@ def _existing(folder: Path) -> PreparedDataset | None:
         return None
     log.info("prepared dataset %s exists already", folder.name[:12])
     return found
-
-
-def _remove_abandoned(store: Path) -> None:
-    """Remove what a killed process left behind; one that still writes touches its files all the time."""
-    for folder in store.glob(f".*{UNFINISHED}"):
-        try:
-            touched = max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
-        except FileNotFoundError:
-            continue  # just finished, or just removed by another process
-        if time.time() - touched > ABANDONED_AFTER:
-            log.warning("removing %s, which nobody has written to for a day", folder)
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def dataset_key(spec: DataSpec, files: list[SampleFile], digests: list[str]) -> str:

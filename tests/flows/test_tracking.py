@@ -214,12 +214,15 @@ def test_a_number_that_is_none_is_left_out(client):
     assert client.get_run(run.run_id).data.metrics == {"auc": 0.8}
 
 
-@pytest.mark.parametrize("error", [RuntimeError("out of luck"), KeyboardInterrupt("Ctrl-C"), SystemExit(143)])
-def test_a_run_that_ends_in_an_error_is_failed_and_says_why(client, error):
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(RuntimeError("out of luck"), "FAILED"), (KeyboardInterrupt("Ctrl-C"), "KILLED"), (SystemExit(143), "KILLED")],
+)
+def test_a_run_that_ends_early_says_why(client, error, status):
     with pytest.raises(type(error), match=str(error)), tracked_run("failing") as run:
         raise error
     recorded = client.get_run(run.run_id)
-    assert recorded.info.status == "FAILED"
+    assert recorded.info.status == status
     assert recorded.data.tags["error"] == f"{type(error).__name__}: {error}"
 
 

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from models.build import ModelSpec, build, head_of, scoring_network
 from models.bundle import MODEL, NETWORK, Bundle, BundleManifest, write_bundle
 from models.export import export_onnx
-from models.training import TrainingSpec, train, training_events
+from models.training import TrainingEvents, TrainingSpec, train
 from pipeline.chunk import chunk_of
 from pipeline.dataset import EventArrays
 from pipeline.features import Recipe
 from pipeline.layout import Layout
 from pipeline.missing import MissingSpec
 from pipeline.normalise import FeatureStatistics, InputTransform, NormaliseSpec, fit_transform
+from pipeline.shuffle import EventsInMemory
+from pipeline.table import table_of
 
 Columns = dict[str, NDArray[Any]]
 
@@ -95,9 +97,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     transform = learn_transform(features, NormaliseSpec(), MISSING)
     spec = ModelSpec(options={"widths": [16, 16]})
     network = build(spec, transform.n_inputs, 2, seed=1)
-    events = training_events(arrays_of(features), transform)
+    events = EventsInMemory(table_of(arrays_of(features), transform))
     training = TrainingSpec(epochs=3, batch_size=256, learning_rate=1e-2)
-    train(network, head_of(spec).loss(), training, events, events, transform.input_names, seed=1)
+    train(network, head_of(spec).loss(), training, TrainingEvents(events, events), transform.input_names, seed=1)
     scoring = scoring_network(network, head_of(spec))
     export_onnx(scoring, transform, folder / MODEL)
     network.save(folder / NETWORK)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.build import ModelSpec, build, head_of, scoring_network
-from models.export import assert_parity, export_onnx, parity_rows
+from models.export import _export_elsewhere, assert_parity, export_core, export_onnx, parity_rows
 from pipeline.errors import BundleError
 from pipeline.missing import MissingSpec
 from pipeline.normalise import InputTransform, NormaliseSpec
@@ -198,3 +198,26 @@ def test_a_sentinel_beyond_single_precision_is_missing_in_the_graph_as_well(lear
     rows[:, 1] = [np.nan, largest]
     known, sentinel = run(tmp_path / "model.onnx", rows)
     assert known == sentinel
+
+
+def test_a_process_of_its_own_exports_the_same_graph(learn: Learn, tmp_path: Path) -> None:
+    network = network_for(learn(draw(500), NormaliseSpec(), MissingSpec()))
+    export_core(network, tmp_path / "here.onnx")
+    _export_elsewhere(network, tmp_path / "elsewhere.onnx")
+    here, elsewhere = (onnxruntime.InferenceSession(tmp_path / f"{where}.onnx") for where in ("here", "elsewhere"))
+    inputs = np.random.default_rng(1).normal(size=(100, 5)).astype(np.float32)
+    scores = [session.run(None, {session.get_inputs()[0].name: inputs})[0] for session in (here, elsewhere)]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_a_layer_that_the_process_does_not_know_is_named(tmp_path: Path) -> None:
+    import keras
+
+    class Odd(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    inputs = keras.Input((3,))
+    told = r"^the network cannot be exported through TensorFlow: .*Could not locate class 'Odd'.{,300}$"
+    with pytest.raises(BundleError, match=told):
+        _export_elsewhere(keras.Model(inputs, Odd()(inputs)), tmp_path / "m.onnx")

@@ -1,13 +1,19 @@
 """What the training loop promises: weights count, the best network stays, and a broken loss is explained."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.backend import backend_name
 from models.build import ModelSpec, build, head_of
+from models.checkpoint import checkpoints_at
 from models.metrics import weighted_auc
 from models.training import (
     EarlyStoppingSpec,
@@ -22,35 +28,39 @@ from pipeline.dataset import EventArrays
 from pipeline.errors import TrainingError
 from pipeline.missing import MissingSpec
 from pipeline.normalise import InputTransform, NormaliseSpec
+from pipeline.progress import Progress, nobody_watches
+from pipeline.shuffle import EventsInMemory
+from pipeline.table import EventTable, pack, table_of
 
 PLAIN = ModelSpec(options={"widths": [8], "batch_norm": False, "dropout": 0})
 DEFAULT = ModelSpec(options={"widths": [8, 8]})
 STANDING_STILL = TrainingSpec(epochs=1, optimizer="sgd", learning_rate=1e-12)
 
 
-def toy(n_events: int, seed: int, distance: float = 1.5) -> TrainingEvents:
+def toy(n_events: int, seed: int, distance: float = 1.5) -> EventTable:
     generator = np.random.default_rng(seed)
     labels = (np.arange(n_events) % 2).astype(np.float32)
     inputs = generator.normal(size=(n_events, 2)) + distance / np.sqrt(2) * (labels[:, None] - 0.5)
-    return TrainingEvents(inputs.astype(np.float32), labels, np.ones(n_events, dtype=np.float32))
+    return pack(inputs.astype(np.float32), labels, np.ones(n_events))
 
 
-def weighted(events: TrainingEvents, weights: NDArray[Any]) -> TrainingEvents:
-    return TrainingEvents(events.inputs, events.labels, weights.astype(np.float32))
+def weighted(events: EventTable, weights: NDArray[Any]) -> EventTable:
+    return pack(events.inputs, events.labels, weights)
 
 
-def mislabelled(events: TrainingEvents) -> TrainingEvents:
-    return TrainingEvents(events.inputs, 1 - events.labels, events.weights)
+def mislabelled(events: EventTable) -> EventTable:
+    return pack(events.inputs, 1 - events.labels, events.weights)
 
 
 def trained_on(
-    events: TrainingEvents, validation: TrainingEvents, spec: TrainingSpec, model: ModelSpec = PLAIN, seed: int = 1
+    events: EventTable, validation: EventTable, spec: TrainingSpec, model: ModelSpec = PLAIN, seed: int = 1
 ) -> tuple[Any, TrainingRecord]:
     network = build(model, 2, 2, seed)
-    return network, train(network, head_of(model).loss(), spec, events, validation, ("pt", "eta"), seed)
+    sources = TrainingEvents(EventsInMemory(events), EventsInMemory(validation))
+    return network, train(network, head_of(model).loss(), spec, sources, ("pt", "eta"), seed)
 
 
-def loss_by_hand(network: Any, events: TrainingEvents) -> float:
+def loss_by_hand(network: Any, events: EventTable) -> float:
     """Return Σ w (log(1 + e^z) - y z) / Σ w."""
     z = np.asarray(network(events.inputs), dtype=np.float64)[:, 0]
     w = events.weights.astype(np.float64)
@@ -87,7 +97,7 @@ def test_both_losses_are_the_weighted_means_that_numpy_gives(case: str, batch_si
 def test_events_of_no_weight_change_neither_loss() -> None:
     weights = (np.arange(100) < 60).astype(float)
     events = weighted(toy(100, 1), weights)
-    some = TrainingEvents(events.inputs[:60], events.labels[:60], events.weights[:60])
+    some = EventTable(events.rows[:60])
     with_them, without = (trained_on(e, e, STANDING_STILL)[1].history[0] for e in (events, some))
     assert with_them["loss"] == pytest.approx(without["loss"], rel=1e-5)
     assert with_them["validation_loss"] == pytest.approx(without["validation_loss"], rel=1e-5)
@@ -95,7 +105,7 @@ def test_events_of_no_weight_change_neither_loss() -> None:
 
 def test_an_event_of_weight_two_pulls_like_two_events() -> None:
     events = toy(40, 1)
-    twice = TrainingEvents(*(np.concatenate([a, a[1::2]]) for a in (events.inputs, events.labels, events.weights)))
+    twice = EventTable(np.concatenate([events.rows, events.rows[1::2]]))
     # Keras divides a batch's loss by its number of events: 40 and 60 here.
     specs = [TrainingSpec(epochs=1, optimizer="sgd", learning_rate=rate, batch_size=60) for rate in (0.2, 0.3)]
     by_weight, _ = trained_on(weighted(events, 1 + events.labels), events, specs[0])
@@ -163,10 +173,10 @@ def test_a_last_batch_of_one_event_is_trained_on_with_batch_norm_too(n_events: i
     assert all(np.isfinite(w).all() for w in network.get_weights())
 
 
-def with_input(events: TrainingEvents, value: float) -> TrainingEvents:
+def with_input(events: EventTable, value: float) -> EventTable:
     inputs = events.inputs.copy()
     inputs[17, 1] = value
-    return TrainingEvents(inputs, events.labels, events.weights)
+    return pack(inputs, events.labels, events.weights)
 
 
 HEAVY = np.where(np.arange(100) < 4, 3e38, 1.0)
@@ -175,16 +185,31 @@ HEAVY = np.where(np.arange(100) < 4, 3e38, 1.0)
 @pytest.mark.parametrize(
     ("events", "validation", "rate", "message"),
     [
-        (with_input(toy(100, 1), 3e38), toy(100, 2), 1e-3, r"'eta' reaches 3e\+38 .*\(training event 17\)"),
-        (with_input(toy(100, 1), np.nan), toy(100, 2), 1e-3, r"'eta' reaches nan .*\(training event 17\)"),
-        (toy(100, 1), with_input(toy(100, 2), -3e38), 1e-3, r"'eta' reaches -3e\+38 .*\(validation event 17\)"),
+        (
+            with_input(toy(100, 1), 3e38),
+            toy(100, 2),
+            1e-3,
+            r"'eta' reaches 3e\+38 after normalisation in a training event",
+        ),
+        (
+            with_input(toy(100, 1), np.nan),
+            toy(100, 2),
+            1e-3,
+            r"'eta' reaches nan after normalisation in a training event",
+        ),
+        (
+            toy(100, 1),
+            with_input(toy(100, 2), -3e38),
+            1e-3,
+            r"'eta' reaches -3e\+38 after normalisation in a validation event",
+        ),
         (toy(100, 1), toy(100, 2), 1e30, r"in epoch \d.*no input or weight is extreme: the learning rate 1e\+30"),
         (weighted(toy(100, 1), HEAVY), toy(100, 2), 1e-3, r"a training event has the training weight 3e\+38"),
     ],
     ids=["an input", "not a number", "an input in validation", "the learning rate", "a weight"],
 )
 def test_the_cause_of_a_loss_that_is_not_finite_is_named(
-    events: TrainingEvents, validation: TrainingEvents, rate: float, message: str, capfd: pytest.CaptureFixture[str]
+    events: EventTable, validation: EventTable, rate: float, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(TrainingError, match=message):
         trained_on(events, validation, TrainingSpec(epochs=5, learning_rate=rate, optimizer="sgd"))
@@ -248,6 +273,191 @@ def test_the_last_digits_of_a_large_number_reach_the_network(
     times = 1.6e9 + toy(2_000, 1).inputs.astype(np.float64)
     rows = np.arange(2_000)
     arrays = EventArrays(times, (rows % 2).astype(np.int8), rows, rows, np.ones(2_000), np.ones(2_000, np.float32))
-    events = training_events(arrays, learn(times, NormaliseSpec(), MissingSpec()), block=300)
+    events = table_of(arrays, learn(times, NormaliseSpec(), MissingSpec()))
     network, _ = trained_on(events, events, SHORT, DEFAULT)
     assert weighted_auc(scores(network, events.inputs), events.labels) > 0.82
+
+
+SMALL = ModelSpec(options={"widths": [8]})
+"""With batch norm and dropout, as they are by default."""
+
+DISHEARTENING = "momentum, smaller steps on a plateau"
+"""Its validation events have the wrong labels: the first epoch is the best, and the rate falls after the fourth."""
+
+KINDS: dict[str, dict[str, Any]] = {
+    "adam": {},
+    DISHEARTENING: {
+        "optimizer": "momentum",
+        "learning_rate": 0.01,
+        "reduce_on_plateau": {"factor": 0.1, "patience": 3},
+    },
+    "averaged weights": {"averaged_weights": {"decay": 0.9}},
+    "warm-up, then a cosine": {
+        "optimizer": "adamw",
+        "weight_decay": 0.01,
+        "schedule": {"warm_up_epochs": 2, "decay": "cosine", "final": 0.1},
+    },
+    "events on disk": {"memory_gib": 1e-4},
+    "Keras' own loop": {"compiled": False},
+}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A run of a training that came to its end, and where its checkpoints lie."""
+
+    folder: Path
+    network: Any
+    record: TrainingRecord
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """All but the seconds, in which no two runs agree."""
+        return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in self.record.history]
+
+    @property
+    def bits(self) -> list[bytes]:
+        return [array.tobytes() for array in self.network.get_weights()]
+
+
+Attempts = Callable[[str], Attempt]
+
+
+def arrays_of(events: EventTable) -> EventArrays:
+    rows, weights = np.arange(len(events)), events.weights
+    features = events.inputs.astype(np.float64)
+    return EventArrays(features, events.labels.astype(np.int8), rows, rows, weights.astype(np.float64), weights)
+
+
+def attempt(kind: str, folder: Path, transform: InputTransform, progress: Progress = nobody_watches) -> Attempt:
+    """Train for six epochs, or go on to their end, with a checkpoint after every one."""
+    spec = TrainingSpec.model_validate({"epochs": 6, "batch_size": 64, **KINDS[kind]})
+    validation = mislabelled(toy(3_008, 2)) if kind == DISHEARTENING else toy(3_008, 2)
+    network, parts = build(SMALL, 2, 2, seed=1), (arrays_of(toy(3_008, 1)), arrays_of(validation))
+    with checkpoints_at(folder / "checkpoint", "key", every_seconds=0.0) as checkpoints:
+        events = training_events(*parts, transform, spec, folder, seed=1)
+        loss = head_of(SMALL).loss()
+        record = train(network, loss, spec, events, ("pt", "eta"), 1, checkpoints, progress)
+    return Attempt(folder, network, record)
+
+
+def interrupt_in_epoch_4(work: str, n_events: int, total: int | None) -> None:
+    """Do what Ctrl-C does, after the first steps of the epoch."""
+    if work.startswith("train, epoch 4/6"):
+        raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def two_inputs(learn: Callable[[NDArray[np.float64], NormaliseSpec, MissingSpec], InputTransform]) -> InputTransform:
+    return learn(toy(3_008, 1).inputs.astype(np.float64), NormaliseSpec(), MissingSpec())
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, two_inputs: InputTransform) -> Attempts:
+    """``uninterrupted(kind)``: the training in one go; each is run once, when it is first asked for."""
+    return cache(lambda kind: attempt(kind, tmp_path_factory.mktemp("whole"), two_inputs))
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory: pytest.TempPathFactory, two_inputs: InputTransform) -> Attempts:
+    """``resumed(kind)``: the same, interrupted in the fourth epoch and started again."""
+
+    def run(kind: str) -> Attempt:
+        folder = tmp_path_factory.mktemp("resumed")
+        with pytest.raises(KeyboardInterrupt):
+            attempt(kind, folder, two_inputs, interrupt_in_epoch_4)
+        return attempt(kind, folder, two_inputs)
+
+    return cache(run)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_that_was_interrupted_gives_the_same_bit_for_bit(
+    kind: str, uninterrupted: Attempts, resumed: Attempts
+) -> None:
+    whole, again = uninterrupted(kind), resumed(kind)
+    assert again.history == whole.history
+    assert again.bits == whole.bits
+    assert (again.record.best_epoch, again.record.stopped_because) == (
+        whole.record.best_epoch,
+        "all 6 epochs were run",
+    )
+
+
+def test_these_trainings_have_their_best_epoch_before_or_after_the_interruption(uninterrupted: Attempts) -> None:
+    best = {kind: uninterrupted(kind).record.best_epoch for kind in KINDS}
+    assert best.pop(DISHEARTENING) == 1
+    assert min(best.values()) > 4
+
+
+def test_the_events_of_one_of_these_trainings_lie_on_disk_in_several_blocks(uninterrupted: Attempts) -> None:
+    folders = {kind: uninterrupted(kind).folder for kind in KINDS}
+    assert [kind for kind, folder in folders.items() if (folder / "train.npy").exists()] == ["events on disk"]
+    assert (folders["events on disk"] / "train.npy").stat().st_size > 2 * 1024 * 16
+
+
+def test_the_record_says_after_which_epoch_training_went_on(uninterrupted: Attempts, resumed: Attempts) -> None:
+    assert uninterrupted("adam").record.resumed_after == 0
+    assert resumed("adam").record.resumed_after == 3
+
+
+def test_a_checkpoint_of_the_last_epoch_ends_the_training_at_once_with_the_same_result(
+    uninterrupted: Attempts, two_inputs: InputTransform
+) -> None:
+    whole, told = uninterrupted("adam"), []
+    again = attempt("adam", whole.folder, two_inputs, lambda *message: told.append(message))
+    assert (again.bits, again.record.history) == (whole.bits, whole.record.history)
+    assert (again.record.resumed_after, again.record.best_epoch) == (6, whole.record.best_epoch)
+    assert not [work for work, *_ in told if "epoch" in work]
+
+
+def test_the_history_holds_the_rate_of_a_plateau_that_began_before_the_interruption(resumed: Attempts) -> None:
+    rates = [epoch["learning_rate"] for epoch in resumed(DISHEARTENING).record.history]
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-2, 1e-2, 1e-3, 1e-3])
+
+
+def test_the_history_holds_the_rate_of_every_epochs_last_step(uninterrupted: Attempts) -> None:
+    """47 steps an epoch: warm up over 94, then a cosine over 188, which is over in 187 strides."""
+    rates = [epoch["learning_rate"] for epoch in uninterrupted("warm-up, then a cosine").record.history]
+    done = (47 * np.arange(1, 5) - 1) / 187
+    expected = [0.5, 1.0, *(0.1 + 0.9 * (1 + np.cos(np.pi * done)) / 2)]
+    assert rates == pytest.approx([1e-3 * share for share in expected], rel=1e-6)
+    assert rates[-1] == pytest.approx(1e-4, rel=1e-6)
+
+
+def test_a_cosine_turns_the_rule_for_a_plateau_off() -> None:
+    assert TrainingSpec().reduce_on_plateau is not None
+    assert TrainingSpec.model_validate({"schedule": {"decay": "cosine"}}).reduce_on_plateau is None
+    assert TrainingSpec.model_validate({"schedule": {"warm_up_epochs": 1}}).reduce_on_plateau is not None
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (
+            {"schedule": {"decay": "cosine"}, "reduce_on_plateau": {"patience": 2}},
+            "reduce_on_plateau and schedule.decay = 'cosine' both lower the rate; give one of them",
+        ),
+        (
+            {"epochs": 3, "schedule": {"warm_up_epochs": 4}},
+            "received warm_up_epochs = 4 with epochs = 3: the full rate would never be reached; allowed: at most 3",
+        ),
+    ],
+)
+def test_a_schedule_that_does_not_fit_is_refused(declared: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainingSpec.model_validate(declared)
+
+
+def test_the_record_says_how_training_was_run(uninterrupted: Attempts) -> None:
+    record = uninterrupted("adam").record
+    assert record.is_compiled
+    assert record.compile_seconds > 0
+    assert record.backend == backend_name()
+    has_only_a_cpu = all(name.startswith("cpu") for name in keras.distribution.list_devices())
+    assert (record.device == "cpu") == has_only_a_cpu
+
+
+def test_the_record_of_keras_own_loop_says_that_nothing_was_compiled(uninterrupted: Attempts) -> None:
+    record = uninterrupted("Keras' own loop").record
+    assert (record.is_compiled, record.compile_seconds) == (False, 0.0)

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from pipeline.dataset import (
     STREAMED,
     ArrayStream,
+    EventArrays,
     PartStream,
     PreparedDataset,
     content_hash,
     hash_of,
     hash_of_file,
+    loaded_blocks,
     weigh_part,
 )
 from pipeline.errors import DataError
@@ -98,3 +100,50 @@ def test_a_folder_without_a_whole_dataset_is_refused(tmp_path: Path, manifest: s
         (tmp_path / "manifest.json").write_text(manifest)
     with pytest.raises(DataError, match="holds no whole prepared dataset"):
         PreparedDataset.open(tmp_path)
+
+
+def mapped(folder: Path, n_events: int) -> EventArrays:
+    """As many events, each array's values its own; mapped, as a prepared dataset's are."""
+    random, arrays = np.random.default_rng(n_events), {}
+    for name, dtype in {**STREAMED, "training_weight": np.float32}.items():
+        shape = (n_events, 3) if name == "features" else (n_events,)
+        np.save(folder / f"{name}.npy", random.integers(0, 100, shape).astype(dtype))
+        arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r" if n_events else None)
+    return EventArrays(**arrays)
+
+
+def assert_joined(blocks: list[EventArrays], part: EventArrays) -> None:
+    for name, expected in vars(part).items():
+        joined = np.concatenate([getattr(block, name) for block in blocks])
+        assert (joined.dtype, joined.tolist()) == (expected.dtype, expected.tolist())
+
+
+@pytest.mark.parametrize("n_events", [1, 3, 10, 11])
+def test_the_blocks_of_a_part_are_all_its_events_in_their_order(tmp_path: Path, n_events: int) -> None:
+    part = mapped(tmp_path, 10)
+    blocks = list(loaded_blocks(part, n_events))
+    assert max(map(len, blocks)) == min(n_events, 10)
+    assert_joined(blocks, part)
+
+
+def test_a_block_is_in_memory_and_no_piece_of_the_map(tmp_path: Path) -> None:
+    part = mapped(tmp_path, 10)
+    (block,) = loaded_blocks(part, 10)
+    for name, array in vars(block).items():
+        assert not isinstance(array, np.memmap)
+        assert not np.shares_memory(array, getattr(part, name))
+
+
+@pytest.mark.parametrize("piece", [slice(4, 9), slice(0, 5), slice(None, None, 2), slice(None, None, -1)])
+def test_the_blocks_of_a_piece_of_a_map_are_its_own_events(tmp_path: Path, piece: slice) -> None:
+    part = EventArrays(**{name: array[piece] for name, array in vars(mapped(tmp_path, 10)).items()})
+    assert_joined(list(loaded_blocks(part, 3)), part)
+
+
+def test_what_is_no_map_is_cut_into_blocks_as_it_is(tmp_path: Path) -> None:
+    part = EventArrays(**{name: np.array(array) for name, array in vars(mapped(tmp_path, 10)).items()})
+    assert_joined(list(loaded_blocks(part, 4)), part)
+
+
+def test_a_part_without_events_has_no_blocks(tmp_path: Path) -> None:
+    assert list(loaded_blocks(mapped(tmp_path, 0), 4)) == []

@@ -1,0 +1,49 @@
+"""The backend: what Keras computes with, and how its compiler is set up.
+
+Owns the one setting that has to be made before the compiler is first used in a process.
+"""
+
+import os
+
+SETTINGS = (
+    "XLA_FLAGS",
+    "TF_XLA_FLAGS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_DETERMINISTIC_OPS",
+    "JAX_DEFAULT_MATMUL_PRECISION",
+)
+"""Variables of the environment that change the last digits of a result."""
+
+WIDE_VECTORS = "--xla_cpu_prefer_vector_width"
+
+
+def backend_name() -> str:
+    """Return what Keras computes with: ``tensorflow``, ``jax``, ``torch``."""
+    import keras
+
+    return str(keras.backend.backend())
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, which can be fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> dict[str, str]:
+    """Return what of this machine decides the last digits of a training: devices, cores, compiler settings."""
+    import keras
+
+    set_up_compiler()
+    settings = {name: os.environ.get(name, "") for name in SETTINGS}
+    return {**settings, "devices": " ".join(keras.distribution.list_devices()), "cores": str(usable_cores())}
+
+
+def set_up_compiler() -> None:
+    """Have TensorFlow's XLA use vectors of 512 bits where the CPU has them; it takes 256 otherwise.
+
+    What the environment says already stays. Other XLAs are left alone: one that did not know the setting would end
+    the process.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if WIDE_VECTORS not in flags and backend_name() == "tensorflow":
+        os.environ["XLA_FLAGS"] = f"{flags} {WIDE_VECTORS}=512".strip()

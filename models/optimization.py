@@ -1,0 +1,136 @@
+"""Optimization: what one step of training does with a gradient.
+
+Owns the keys of ``[training]`` that say so: the optimiser and its rate, clipping, decay and caps of weights,
+averaged weights, precision; and how a ``Trainee`` is made of them.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from pipeline.declare import Declaration
+from pipeline.errors import nearest_spelling
+
+if TYPE_CHECKING:
+    import keras
+
+    from models.compiled.program import Trainee
+
+OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "adam": ("Adam", {}),
+    "adamw": ("AdamW", {"weight_decay": 0.004}),
+    "rmsprop": ("RMSprop", {}),
+    "adagrad": ("Adagrad", {}),
+    "adadelta": ("Adadelta", {}),
+    "momentum": ("SGD", {"momentum": 0.9}),
+    "sgd": ("SGD", {}),
+}
+"""Name in the experiment file → Keras class and its arguments."""
+
+VALIDATION_BATCH = 4096
+"""Events at a time for the validation loss: any number gives the same but for rounding."""
+
+NOT_DECAYED = ["bias", "gamma", "beta"]
+"""Variables that weight decay leaves alone: pulling an offset or a scale to 0 makes no network simpler."""
+
+
+class ClippingSpec(Declaration):
+    """Shorten gradients that are too long: ``norm`` of all together, ``variable_norm`` of each, ``value`` by element.
+
+    References:
+        Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", ICML 2013, algorithm 1.
+    """
+
+    norm: float | None = Field(None, gt=0)
+    variable_norm: float | None = Field(None, gt=0)
+    value: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        given = sorted(self.model_dump(exclude_none=True))
+        if len(given) != 1:
+            raise ValueError(f"give one of norm, variable_norm, value; received {', '.join(given) or 'none'}")
+        return self
+
+
+class AveragingSpec(Declaration):
+    """Judge and keep an exponential average of the weights, batch norm's statistics among them, not the last ones.
+
+    References:
+        Polyak, Juditsky, SIAM J. Control Optim. 30 (1992) 838; Izmailov et al., UAI 2018 (averages generalise).
+    """
+
+    decay: float = Field(0.999, gt=0, lt=1)
+
+
+class OptimizationSpec(Declaration):
+    """The keys of ``[training]`` that say what one step does.
+
+    ``weight_decay`` is decoupled from the gradient (AdamW's way, for every optimiser) and spares biases and batch
+    norm; ``max_norm`` caps the length of each unit's incoming weights after every step; ``compiled = false`` has
+    Keras' own loop run the epochs, for comparison.
+
+    References:
+        Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019; Srivastava et al., JMLR 15 (2014)
+        1929, section 5.1 (max-norm).
+    """
+
+    batch_size: PositiveInt = 1024
+    optimizer: str = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float | None = Field(None, ge=0)
+    gradient_clipping: ClippingSpec | None = None
+    max_norm: float | None = Field(None, gt=0)
+    averaged_weights: AveragingSpec | None = None
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    compiled: bool = True
+
+    @field_validator("optimizer")
+    @classmethod
+    def _is_in_the_table(cls, name: str) -> str:
+        if name not in OPTIMIZERS:
+            hint = nearest_spelling(name, OPTIMIZERS)
+            raise ValueError(f"received {name!r}{hint}; there are: {', '.join(sorted(OPTIMIZERS))}")
+        return name
+
+
+def trainee_of(network: "keras.Model", loss: "keras.losses.Loss", spec: OptimizationSpec) -> "Trainee":
+    """Make a trainee of a network, which is trained in place."""
+    import keras
+
+    from models.compiled.program import Trainee, values_of
+
+    weights = network.trainable_variables
+    if spec.max_norm is not None:
+        _cap(weights, spec.max_norm)
+    optimizer = _optimizer(spec)
+    optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    optimizer.build(weights)
+    if spec.averaged_weights is None:
+        return Trainee(network, loss, optimizer)
+    # A variable that is made of another one's value may be that one.
+    values = values_of(Trainee(network, loss, optimizer).weights)
+    averages = tuple(keras.Variable(value, trainable=False, name="average") for value in values)
+    return Trainee(network, loss, optimizer, averages, spec.averaged_weights.decay)
+
+
+def _optimizer(spec: OptimizationSpec) -> "keras.optimizers.Optimizer":
+    import keras
+
+    name, arguments = OPTIMIZERS[spec.optimizer]
+    if spec.weight_decay is not None:
+        arguments = {**arguments, "weight_decay": spec.weight_decay}
+    if clip := spec.gradient_clipping:
+        limits = {"global_clipnorm": clip.norm, "clipnorm": clip.variable_norm, "clipvalue": clip.value}
+        arguments = {**arguments, **limits}
+    return getattr(keras.optimizers, name)(learning_rate=spec.learning_rate, **arguments)
+
+
+def _cap(weights: "list[keras.Variable]", longest: float) -> None:
+    import keras
+
+    for weight in weights:
+        if len(weight.shape) > 1:
+            # All axes but the last lead into one unit.
+            weight.constraint = keras.constraints.MaxNorm(longest, axis=list(range(len(weight.shape) - 1)))
