@@ -37,6 +37,7 @@ test: $(READY)
 # Ratios to what one would do without Winnow, each measured in one run.
 bench: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc -s
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/benchmarks/test_training.py --benchmark-only --benchmark-disable-gc -s
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
