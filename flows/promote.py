@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from models.bundle import Bundle
 from models.evaluation import Evaluation
-from models.metrics import Measured, auc_difference
+from models.metrics import auc_difference
+from models.scored import Measured
 from pipeline.dataset import EventArrays
 from pipeline.declare import Declaration
 

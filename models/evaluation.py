@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from models.metrics import (
-    Measured,
     Roc,
     WorkingPoint,
     auc_with_error,
-    effective_events,
     efficiency_at,
     thin_roc,
     weighted_roc,
     working_point,
 )
+from models.scored import Measured, effective_events
 from pipeline.declare import Declaration
 from pipeline.errors import DataError
 

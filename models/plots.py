@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from models.evaluation import KINDS, Evaluation, Kind
-from models.metrics import Measured
+from models.scored import Measured
 
 ClassNames = Mapping[Kind, str]
 PLAIN_NAMES: ClassNames = {"signal": "signal", "background": "background"}

@@ -16,8 +16,8 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from models.evaluation import Evaluation
-from models.metrics import Measured
 from models.plots import plus_minus, png_of
+from models.scored import Measured
 
 COMPATIBLE_WITHIN = 2.0  # standard errors
 ABSENT = "—"

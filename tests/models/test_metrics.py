@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from models.metrics import (
-    Measured,
     Roc,
     auc_difference,
     auc_with_error,
-    effective_events,
     efficiency_at,
     thin_roc,
     weighted_auc,
     weighted_roc,
     working_point,
 )
+from models.scored import Measured, effective_events
 from pipeline.errors import DataError, DeclarationError
 
 Array = NDArray[Any]

@@ -9,7 +9,6 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from models.evaluation import Evaluation, EvaluationSpec, ScoredPart, evaluate
-from models.metrics import Measured
 from models.plots import (
     COLOURS,
     history_figure,
@@ -19,6 +18,7 @@ from models.plots import (
     save_figures,
     score_figure,
 )
+from models.scored import Measured
 
 HISTORY = [
     {"epoch": epoch, "loss": 1.0 / epoch, "validation_loss": 1.1 / epoch, "learning_rate": 1e-3 / epoch}

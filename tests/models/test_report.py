@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from models.evaluation import EvaluationSpec, ScoredPart, evaluate
-from models.metrics import Measured
 from models.plots import history_figure
 from models.report import ReportContent, overtraining_sentence, render_report, write_report
+from models.scored import Measured
 
 VOID = {"meta", "br", "img"}
 

@@ -1,0 +1,101 @@
+"""Scored events: what every judgement begins with, checked once.
+
+Owns which arrays can be judged at all, and the form of an answer: a number with its error. Label 1 is signal, and
+weights are physics weights, 1 where none are given. Negative weights are allowed: every sum is then a signed sum.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.errors import DataError
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number with its standard error; the error is NaN where it cannot be estimated."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredEvents:
+    """Checked events: ``scores``, ``is_signal`` and ``weights`` (``None``: 1 each), all ``(n_events,)``."""
+
+    scores: NDArray[np.floating]
+    is_signal: NDArray[np.bool_]
+    weights: Floats | None
+
+    def weights_where(self, mask: NDArray[np.bool_]) -> Floats:
+        """Return the weights of some of the events."""
+        return np.ones(np.count_nonzero(mask)) if self.weights is None else self.weights[mask]
+
+
+def scored_events(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> ScoredEvents:
+    """Check scores, labels (1 = signal) and weights, one of each per event.
+
+    Raises:
+        DataError: arrays of different lengths, values that are not finite, labels other than 0 and 1, or a class
+            without events; all problems at once.
+
+    """
+    score_array, label_array = np.asarray(scores), np.asarray(labels)
+    weight_array = None if weights is None else np.asarray(weights, dtype=np.float64)
+    _require_one_number_per_event(score_array, label_array, weight_array)
+    if score_array.dtype.kind != "f":
+        score_array = score_array.astype(np.float64)
+    is_signal = label_array.astype(np.bool_)
+    problems = [
+        *_not_finite("score", score_array),
+        *([] if weight_array is None else _not_finite("weight", weight_array)),
+        *_not_labels(label_array, is_signal),
+        *_empty_classes(is_signal),
+    ]
+    if problems:
+        raise DataError("; ".join(problems))
+    return ScoredEvents(score_array, is_signal, weight_array)
+
+
+def require_positive_sums(signal: float, background: float) -> None:
+    """Refuse classes whose weights do not add up to something positive."""
+    sums = {"signal": signal, "background": background}
+    if bad := [f"{name} weights add up to {total:g}" for name, total in sums.items() if total <= 0.0]:
+        raise DataError(f"{' and '.join(bad)}; an efficiency needs a positive sum in both classes")
+
+
+def effective_events(weights: ArrayLike) -> float:
+    """Return (sum w)² / sum w²: how many unweighted events carry the same information; 0 for none."""
+    values = np.asarray(weights, dtype=np.float64)
+    squares = float(np.dot(values, values))
+    return float(values.sum()) ** 2 / squares if squares > 0.0 else 0.0
+
+
+def _require_one_number_per_event(scores: Numbers, labels: Numbers, weights: Floats | None) -> None:
+    named = {"scores": scores, "labels": labels} | ({} if weights is None else {"weights": weights})
+    shapes = ", ".join(f"{name} {array.shape}" for name, array in named.items())
+    if len({array.shape for array in named.values()}) > 1 or scores.ndim != 1:
+        raise DataError(f"one number per event is needed, all of the same length; received {shapes}")
+
+
+def _not_finite(name: str, values: NDArray[np.floating]) -> list[str]:
+    n_bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+    return [f"{n_bad} of {values.size} {name}s are NaN or infinite"] if n_bad else []
+
+
+def _not_labels(labels: Numbers, is_signal: NDArray[np.bool_]) -> list[str]:
+    others = [] if labels.dtype == np.bool_ else labels[labels != is_signal]
+    if len(others) == 0:
+        return []
+    return [f"{len(others)} of {labels.size} labels are neither 0 nor 1 (the first is {others[0]!s})"]
+
+
+def _empty_classes(is_signal: NDArray[np.bool_]) -> list[str]:
+    n_signal = int(np.count_nonzero(is_signal))
+    counts = {"signal": n_signal, "background": is_signal.size - n_signal}
+    return [f"no {name} among {is_signal.size} events" for name, count in counts.items() if count == 0]
