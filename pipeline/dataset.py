@@ -4,6 +4,7 @@ Owns the layout of the folder and its integrity; how events get there is ``prepa
 
     <key>/manifest.json          what went in, what came out, the input transform, the content hash
           train/features.npy     (n_events, n_features) float64, in the features' own units
+                spectators.npy   (n_events, n_spectators) float64, NaN where missing
                 label.npy        (n_events,) int8, index into the manifest's classes
                 sample.npy       (n_events,) int16, index into the manifest's samples
                 identity.npy     (n_events,) uint64
@@ -30,6 +31,7 @@ from pipeline.splitting import PARTS
 
 STREAMED: Mapping[str, Any] = {
     "features": np.float64,
+    "spectators": np.float64,
     "label": np.int8,
     "sample": np.int16,
     "identity": np.uint64,
@@ -37,7 +39,7 @@ STREAMED: Mapping[str, Any] = {
 }
 """The arrays that are written while events are read; training weights follow when the yields are known."""
 
-FORMAT = 5
+FORMAT = 6
 """Raised whenever the same declaration would give another dataset, or the manifest another shape."""
 
 WEIGHING_BLOCK = 1_000_000
@@ -72,6 +74,7 @@ class Manifest(Declaration):
     content: str
     classes: tuple[str, ...]
     samples: tuple[str, ...]
+    spectators: tuple[str, ...]
     columns: dict[str, str]
     files: tuple[FileRecord, ...]
     events: EventCounts
@@ -87,6 +90,7 @@ class EventArrays:
     """The events of one part, memory-mapped: first axis ``n_events`` everywhere."""
 
     features: NDArray[np.float64]
+    spectators: NDArray[np.float64]
     label: NDArray[np.int8]
     sample: NDArray[np.int16]
     identity: NDArray[np.uint64]
@@ -136,11 +140,11 @@ class PreparedDataset:
 
 
 def _mapped(path: Path, mode: Literal["r", "r+"] = "r") -> NDArray[Any]:
-    """Open an array without loading it; one without events, of which there is no memory map, is loaded."""
+    """Open an array without loading it; an empty one, of which there is no memory map, is loaded."""
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
         shape, _, _ = np.lib.format.read_array_header_1_0(file)
-    array: NDArray[Any] = np.load(path, mmap_mode=mode if shape[0] else None)
+    array: NDArray[Any] = np.load(path, mmap_mode=mode if 0 not in shape else None)
     return array
 
 
@@ -208,11 +212,12 @@ class ArrayStream:
 class PartStream:
     """The streams of one part of a dataset."""
 
-    def __init__(self, folder: Path, n_features: int) -> None:
+    def __init__(self, folder: Path, widths: Mapping[str, int]) -> None:
+        """Begin the files; ``widths`` has the number of columns of each array that is a matrix."""
         folder.mkdir()
         self.folder = folder
         self._streams = {
-            name: ArrayStream(folder / f"{name}.npy", dtype, (n_features,) if name == "features" else ())
+            name: ArrayStream(folder / f"{name}.npy", dtype, (widths[name],) if name in widths else ())
             for name, dtype in STREAMED.items()
         }
 

@@ -4,13 +4,13 @@ Owns the way from raw columns to the feature matrix, one number per feature and 
 and still in the features' own units. Missing values stay missing here; ``normalise`` comes after.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.chunk import Chunk, Column
 from pipeline.declare import Declaration
@@ -25,21 +25,24 @@ BLOCK = 2048
 class FeatureSpec(Declaration):
     """The ``[features]`` section.
 
-    ``inputs`` are columns, derived columns or expressions of them. ``allow`` names columns that may be
+    ``inputs`` are columns, derived columns or expressions of them. ``spectators`` likewise: no network sees them,
+    and the evaluation asks how the score depends on them, as on a mass. ``allow`` names columns that may be
     inputs although they also make the label, a weight or the identity of an event.
     """
 
     inputs: tuple[str, ...] = Field(min_length=1)
+    spectators: tuple[str, ...] = ()
     missing: MissingSpec = MissingSpec()
     allow: tuple[str, ...] = ()
 
-    @field_validator("inputs")
+    @field_validator("inputs", "spectators")
     @classmethod
-    def _are_different(cls, inputs: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({name for name in inputs if inputs.count(name) > 1})
+    def _are_different(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"names an input twice: {', '.join(twice)}")
-        return inputs
+            noun = "an input" if info.field_name == "inputs" else "a spectator"
+            raise ValueError(f"names {noun} twice: {', '.join(twice)}")
+        return names
 
     @model_validator(mode="after")
     def _overrides_name_inputs(self) -> Self:
@@ -149,12 +152,22 @@ class Recipe(Declaration):
             evaluate_flat(self._resolve(text, chunk.columns), chunk if text in chunk else masked)
             for text in self.inputs
         ]
-        matrix = np.empty((len(chunk), len(self.inputs)), dtype=np.float64)
-        # Row by row is slow, column by column leaves the cache: blocks of rows do neither.
-        for start in range(0, len(chunk), BLOCK):
-            for i, column in enumerate(columns):
-                matrix[start : start + BLOCK, i] = column[start : start + BLOCK]
-        return matrix
+        return _side_by_side(columns, len(chunk))
+
+    def values(self, chunk: Chunk, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return columns, derived columns or expressions of a chunk that has its derived columns.
+
+        Shape ``(n_events, n_texts)``, in the order of ``texts``; NaN where a value is missing or a sentinel.
+
+        Raises:
+            ColumnTypeError: one is text, or not one number per event.
+            MissingColumnError: a column is not there.
+
+        """
+        expressions = [self._resolve(text, chunk.columns) for text in texts]
+        used = sorted({name for expression in expressions for name in expression.columns if name in chunk})
+        masked = chunk.with_columns({name: self._masked_column(name, chunk[name]) for name in used})
+        return _side_by_side([evaluate_flat(expression, masked) for expression in expressions], len(chunk))
 
     def derived_for(self, texts: Collection[str], available: Collection[str]) -> frozenset[str]:
         """Return the derived columns that ``texts`` need, directly or through others."""
@@ -163,6 +176,15 @@ class Recipe(Declaration):
             if name in wanted:
                 wanted |= self._resolve(self.derive[name], available).columns & self.derive.keys()
         return frozenset(wanted)
+
+
+def _side_by_side(columns: Sequence[NDArray[Any]], n_events: int) -> NDArray[np.float64]:
+    matrix = np.empty((n_events, len(columns)), dtype=np.float64)
+    # Row by row is slow, column by column leaves the cache: blocks of rows do neither.
+    for start in range(0, n_events, BLOCK):
+        for i, column in enumerate(columns):
+            matrix[start : start + BLOCK, i] = column[start : start + BLOCK]
+    return matrix
 
 
 def _without_derived(used: frozenset[str], needs: Mapping[str, frozenset[str]]) -> frozenset[str]:

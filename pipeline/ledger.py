@@ -34,6 +34,7 @@ class KeptEvents:
     sample: int
     n_read: int
     features: NDArray[np.float64]
+    spectators: NDArray[np.float64]
     labels: NDArray[np.int8]
     weights: NDArray[np.float64]
     identities: NDArray[np.uint64]
@@ -60,9 +61,10 @@ class Ledger:
     def start(cls, spec: DataSpec, folder: Path) -> Self:
         """Begin with no events; the parts are written into ``folder``."""
         dropped = [NOT_NEGATIVE] * (spec.weights.negative == "drop")
+        widths = {"features": len(spec.features.inputs), "spectators": len(spec.features.spectators)}
         return cls(
             spec,
-            {part: PartStream(folder / part, len(spec.features.inputs)) for part in PARTS},
+            {part: PartStream(folder / part, widths) for part in PARTS},
             FeatureStatistics([spec.features.missing.of(name).values for name in spec.features.inputs]),
             np.zeros((len(PARTS), len(spec.samples), len(spec.classes))),
             CutFlow.start([cut.name for cut in spec.select] + dropped),
@@ -90,7 +92,8 @@ class Ledger:
         features = self.spec.recipe.matrix(chunk)
         missing, sentinels = self.spec.features.missing, self.statistics.sentinels
         refuse_missing(features, missing.refused(self.spec.features.inputs), sentinels, chunk.source)
-        return KeptEvents(file.index, n_read, features, labels, weights, identities)
+        spectators = self.spec.recipe.values(chunk, self.spec.features.spectators)
+        return KeptEvents(file.index, n_read, features, spectators, labels, weights, identities)
 
     def _cut(
         self, chunk: Chunk, sample: SampleSpec, labels: NDArray[np.int8], weights: NDArray[np.float64]
@@ -119,6 +122,7 @@ class Ledger:
             rows = np.flatnonzero(assigned == index)
             arrays = parts[part] = {
                 "features": kept.features.take(rows, axis=0),
+                "spectators": kept.spectators[rows],
                 "label": kept.labels[rows],
                 "sample": np.full(len(rows), kept.sample, dtype=np.int16),
                 "identity": kept.identities[rows],

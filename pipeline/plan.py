@@ -162,11 +162,12 @@ def look_at_file(spec: DataSpec, index: int, path: Path) -> SampleFile:
     available = found.columns.keys()
     features_need = recipe.needed_for(recipe.inputs, available)
     weight_needs = recipe.needed_for([sample.weight], available)
+    spectators_need = recipe.needed_for(spec.features.spectators, available)
     cuts_need = recipe.needed_for([cut.keep for cut in spec.select], available)
     identity = frozenset(spec.split.columns(features_need))
     _refuse_leaks(spec, sample, recipe, features_need, weight_needs)
     declared = frozenset(spec.columns) - recipe.derive.keys()
-    needed = features_need | weight_needs | cuts_need | identity | sample.label_columns | declared
+    needed = features_need | spectators_need | weight_needs | cuts_need | identity | sample.label_columns | declared
     kinds = {name: str(found.columns[name]) for name in sorted(features_need) if name in available}
     return SampleFile(sample, index, path, needed, features_need, kinds, found.n_events)
 

@@ -207,6 +207,7 @@ def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: st
         content=content_hash(next(iter(ledger.streams.values())).folder.parent),
         classes=spec.classes,
         samples=tuple(sample.name for sample in spec.samples),
+        spectators=spec.features.spectators,
         columns=files[0].kinds,
         files=tuple(
             FileRecord(sample=f.sample.name, path=str(f.path), sha256=d, n_events=ledger.read[f.index, f.path])

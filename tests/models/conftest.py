@@ -59,6 +59,7 @@ def arrays_of(features: NDArray[np.float64]) -> EventArrays:
     rows = np.arange(n_events)
     return EventArrays(
         features=features,
+        spectators=np.empty((n_events, 0)),
         label=(rows % 2).astype(np.int8),
         sample=np.zeros(n_events, dtype=np.int16),
         identity=rows.astype(np.uint64),

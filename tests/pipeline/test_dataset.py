@@ -55,11 +55,13 @@ def test_a_stream_of_another_type_has_another_hash(tmp_path: Path) -> None:
 
 
 def test_weights_are_written_from_sample_and_class(tmp_path: Path) -> None:
-    stream = PartStream(tmp_path / "train", 1)
+    stream = PartStream(tmp_path / "train", {"features": 1, "spectators": 0})
     labels, samples = np.array([0, 1, 1], np.int8), np.array([0, 0, 1], np.int16)
     weights, identity = np.array([1.0, 2.0, -3.0]), np.arange(3, dtype=np.uint64)
-    names = ("features", "label", "sample", "identity", "physics_weight")
-    stream.append(dict(zip(names, (weights[:, None], labels, samples, identity, weights), strict=True)))
+    names = ("features", "spectators", "label", "sample", "identity", "physics_weight")
+    stream.append(
+        dict(zip(names, (weights[:, None], np.empty((3, 0)), labels, samples, identity, weights), strict=True))
+    )
     stream.close()
     weigh_part(tmp_path / "train", np.array([[2.0, 3.0], [5.0, 7.0]]), np.array([10.0, 100.0]))
     assert np.load(tmp_path / "train/physics_weight.npy").tolist() == [2.0, 6.0, -21.0]
@@ -78,8 +80,9 @@ def test_a_file_has_the_hash_that_everybody_else_computes(tmp_path: Path) -> Non
 
 def written(folder: Path, weight: float) -> Path:
     for part in PARTS:
-        stream = PartStream(folder / part, 1)
-        stream.append({name: np.ones((1, 1) if name == "features" else 1) for name in STREAMED})
+        stream = PartStream(folder / part, {"features": 1, "spectators": 0})
+        shapes: dict[str, Any] = {"features": (1, 1), "spectators": (1, 0)}
+        stream.append({name: np.ones(shapes.get(name, 1)) for name in STREAMED})
         stream.close()
         weigh_part(folder / part, np.ones((2, 2)), np.full(2, weight))
     return folder
@@ -102,13 +105,16 @@ def test_a_folder_without_a_whole_dataset_is_refused(tmp_path: Path, manifest: s
         PreparedDataset.open(tmp_path)
 
 
+WIDTHS = {"features": 3, "spectators": 2}
+
+
 def mapped(folder: Path, n_events: int) -> EventArrays:
     """As many events, each array's values its own; mapped, as a prepared dataset's are."""
     random, arrays = np.random.default_rng(n_events), {}
     for name, dtype in {**STREAMED, "training_weight": np.float32}.items():
-        shape = (n_events, 3) if name == "features" else (n_events,)
+        shape = (n_events, WIDTHS[name]) if name in WIDTHS else (n_events,)
         np.save(folder / f"{name}.npy", random.integers(0, 100, shape).astype(dtype))
-        arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r" if n_events else None)
+        arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r" if 0 not in shape else None)
     return EventArrays(**arrays)
 
 

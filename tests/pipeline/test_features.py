@@ -51,6 +51,17 @@ def test_a_column_with_sentinels_of_its_own_is_masked_by_those() -> None:
     assert np.isnan(found[1:]).all()
 
 
+def test_values_are_nan_where_a_column_or_an_expression_holds_a_sentinel() -> None:
+    recipe = Recipe(derive={"twice": "2 * a"}, inputs=("b",), sentinels=(-999.0,))
+    derived = recipe.derived(chunk_of({"a": [-999.0, 1.0], "b": [3.0, -999.0]}))
+    found = recipe.values(derived, ["a", "twice", "a + 1", "b"])
+    np.testing.assert_array_equal(found, [[np.nan, np.nan, np.nan, 3.0], [1.0, 2.0, 2.0, np.nan]])
+
+
+def test_no_values_are_a_matrix_without_columns() -> None:
+    assert Recipe(inputs=("a",)).values(chunk_of({"a": [1.0, 2.0]}), []).shape == (2, 0)
+
+
 def test_cuts_and_weights_see_the_columns_as_they_are_in_the_file() -> None:
     recipe = Recipe(derive={"twice": "2 * a"}, inputs=("a", "twice"), sentinels=(-999.0,))
     derived = recipe.derived(chunk_of({"a": [-999.0, 1.0]}))

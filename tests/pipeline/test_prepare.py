@@ -22,6 +22,7 @@ from pipeline.splitting import PARTS, SplitSpec, event_identities
 
 N = 4000
 LABEL = {"column": "species", "signal": 2, "background": 1}
+MISSING = {"values": [-999.0]}
 
 
 def columns(n: int = N, seed: int = 1) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def write(path: Path, events: dict[str, Any]) -> Path:
 def spec_of(**sections: Any) -> DataSpec:
     document = {
         "samples": [{"name": "both", "label": LABEL, "files": ["*.root"], "weight": "w"}],
-        "features": {"inputs": ["pt", "eta", "ratio"], "missing": {"values": [-999.0]}},
+        "features": {"inputs": ["pt", "eta", "ratio"], "missing": MISSING},
         "derive": {"ratio": "eta / pt"},
         "split": {"by": ["event"]},
     }
@@ -163,6 +164,17 @@ def test_training_weights_balance_the_classes_and_are_other_arrays(folder: Path)
     assert arrays.physics_weight.dtype == np.float64
 
 
+def test_spectators_go_with_their_events_and_are_nan_where_they_are_missing(folder: Path) -> None:
+    events = columns()
+    dataset = prepared(folder, 5000, features={"inputs": ["eta"], "missing": MISSING, "spectators": ["pt", "2 * eta"]})
+    assert dataset.manifest.spectators == ("pt", "2 * eta")
+    for part in map(dataset.part, PARTS):
+        rows = np.searchsorted(np.sort(events["eta"]), part.features[:, 0])
+        np.testing.assert_allclose(part.spectators[:, 1], 2 * part.features[:, 0], rtol=1e-6)
+        pt = events["pt"][np.argsort(events["eta"])][rows]
+        np.testing.assert_array_equal(part.spectators[:, 0], np.where(pt == -999.0, np.nan, pt))
+
+
 def test_the_parts_have_their_fractions(folder: Path) -> None:
     counts = prepared(folder).manifest.events
     for part, fraction in (("train", 0.6), ("validation", 0.2), ("test", 0.2)):
@@ -172,7 +184,7 @@ def test_the_parts_have_their_fractions(folder: Path) -> None:
 
 def test_the_arrays_are_memory_maps(folder: Path) -> None:
     arrays = prepared(folder).part("train")
-    assert all(isinstance(array, np.memmap) for array in vars(arrays).values())
+    assert all(isinstance(array, np.memmap) for array in vars(arrays).values() if array.size)
 
 
 def test_the_same_inputs_are_not_prepared_twice(folder: Path) -> None:

@@ -282,6 +282,7 @@ TRANSFORM = InputTransform(
 def part(n_events: int) -> EventArrays:
     return EventArrays(
         features=np.arange(n_events, dtype=np.float64)[:, None],
+        spectators=np.empty((n_events, 0)),
         label=np.zeros(n_events, dtype=np.int8),
         sample=np.zeros(n_events, dtype=np.int16),
         identity=np.arange(n_events, dtype=np.uint64),

@@ -22,6 +22,7 @@ def part(n_events: int) -> EventArrays:
     random = np.random.default_rng(n_events)
     return EventArrays(
         features=np.where(random.random((n_events, 2)) < 0.1, -999.0, random.normal(size=(n_events, 2))),
+        spectators=np.empty((n_events, 0)),
         label=random.integers(0, 2, n_events).astype(np.int8),
         sample=np.zeros(n_events, dtype=np.int16),
         identity=np.arange(n_events, dtype=np.uint64),
