@@ -115,6 +115,7 @@ def test_derived_columns_that_cannot_be_made_are_refused(derive: dict[str, str],
     [
         ({"inputs": []}, "at least 1 item"),
         ({"inputs": ["a", "a"]}, "names an input twice: a"),
+        ({"inputs": ["a"], "spectators": ["b", "c", "b"]}, "names a spectator twice: b"),
         ({"inputs": ["met"], "missing": {"overrides": {"mett": {}}}}, "no input: 'mett' .did you mean 'met'"),
     ],
 )
