@@ -71,6 +71,7 @@ class Manifest(Declaration):
 
     format: int
     key: str
+    fold: int
     content: str
     classes: tuple[str, ...]
     samples: tuple[str, ...]

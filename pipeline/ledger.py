@@ -53,13 +53,14 @@ class Ledger:
     statistics: FeatureStatistics
     yields: NDArray[np.float64]
     cut_flow: CutFlow
+    fold: int = 0
     read: Counter[tuple[int, Path]] = field(default_factory=Counter)
     left_out: int = 0
     label_values: dict[int, LabelValues] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, spec: DataSpec, folder: Path) -> Self:
-        """Begin with no events; the parts are written into ``folder``."""
+    def start(cls, spec: DataSpec, folder: Path, fold: int = 0) -> Self:
+        """Begin with no events; the parts, those of one fold, are written into ``folder``."""
         dropped = [NOT_NEGATIVE] * (spec.weights.negative == "drop")
         widths = {"features": len(spec.features.inputs), "spectators": len(spec.features.spectators)}
         return cls(
@@ -68,6 +69,7 @@ class Ledger:
             FeatureStatistics([spec.features.missing.of(name).values for name in spec.features.inputs]),
             np.zeros((len(PARTS), len(spec.samples), len(spec.classes))),
             CutFlow.start([cut.name for cut in spec.select] + dropped),
+            fold,
         )
 
     def account(self, chunk: Chunk, file: SampleFile) -> KeptEvents:
@@ -116,7 +118,7 @@ class Ledger:
 
     def learn(self, kept: KeptEvents) -> dict[str, dict[str, NDArray[Any]]]:
         """Add up the yields of every part and the statistics of the training part; return the arrays of each part."""
-        assigned = assign_parts(kept.identities, self.spec.split.fractions)
+        assigned = assign_parts(kept.identities, self.spec.split, self.fold)
         parts: dict[str, dict[str, NDArray[Any]]] = {}
         for index, part in enumerate(PARTS):
             rows = np.flatnonzero(assigned == index)

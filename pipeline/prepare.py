@@ -59,6 +59,7 @@ def prepare(
     store: Path,
     progress: Progress = nobody_watches,
     chunk_bytes: int = 32 * 2**20,
+    fold: int = 0,
 ) -> PreparedDataset:
     """Read all samples and write the prepared dataset, or open it where it exists already.
 
@@ -68,6 +69,7 @@ def prepare(
         store: the folder of all prepared datasets; the dataset gets a folder in it, named by its key.
         progress: told after every chunk.
         chunk_bytes: size of the blocks that are read; memory grows with it and not with the files.
+        fold: which split, below ``spec.split.folds``; each has a dataset of its own, with statistics of its own.
 
     Raises:
         DataError: the events are not what was declared, or a class has no events in a part.
@@ -75,7 +77,7 @@ def prepare(
     """
     files = list(plan_files(spec, folder))
     digests = _digests(files)
-    key = dataset_key(spec, files, digests)
+    key = dataset_key(spec, files, digests, fold)
     store.mkdir(parents=True, exist_ok=True)
     remove_abandoned(store.glob(f".*{UNFINISHED}"), ABANDONED_AFTER)
     if (existing := _existing(store / key)) is not None:
@@ -83,7 +85,7 @@ def prepare(
     temporary = store / f".{key}.{uuid.uuid4().hex}{UNFINISHED}"
     temporary.mkdir()
     try:
-        with closing(Ledger.start(spec, temporary)) as ledger:
+        with closing(Ledger.start(spec, temporary, fold)) as ledger:
             _read_files(ledger, files, progress, chunk_bytes)
             manifest = _finish(ledger, files, digests, key)
         (temporary / "manifest.json").write_text(manifest.model_dump_json(indent=1))
@@ -116,12 +118,12 @@ def _existing(folder: Path) -> PreparedDataset | None:
     return found
 
 
-def dataset_key(spec: DataSpec, files: list[SampleFile], digests: list[str]) -> str:
+def dataset_key(spec: DataSpec, files: list[SampleFile], digests: list[str], fold: int = 0) -> str:
     """Return the hash of everything that decides what the dataset is: the declaration and the files' bytes."""
     declared = spec.model_dump(mode="json", include=set(DataSpec.model_fields))
     declared["samples"] = [{k: v for k, v in s.items() if k != "files"} for s in declared["samples"]]
     declared["files"] = [(f.sample.name, f.path.name, d) for f, d in zip(files, digests, strict=True)]
-    return hash_of([FORMAT, declared])
+    return hash_of([FORMAT, declared, fold])
 
 
 def _flush(folder: Path) -> None:
@@ -186,7 +188,7 @@ def _weigh(ledger: Ledger, counts: NDArray[np.int64]) -> NDArray[np.float64]:
     yields, sizes = np.stack([weight_sums(ledger.streams[part].folder, *shape) for part in PARTS], axis=1)
     factors = training_factors(yields[0].sum(axis=0), int(counts[0].sum()), spec.weights)
     for size, part in zip(sizes, PARTS, strict=True):
-        scale = physics_scale(size, getattr(spec.split.fractions, part), sizes.sum(axis=0))
+        scale = physics_scale(size, spec.split.share(part), sizes.sum(axis=0))
         weigh_part(ledger.streams[part].folder, scale, factors)
     return factors
 
@@ -204,6 +206,7 @@ def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: st
     return Manifest(
         format=FORMAT,
         key=key,
+        fold=ledger.fold,
         content=content_hash(next(iter(ledger.streams.values())).folder.parent),
         classes=spec.classes,
         samples=tuple(sample.name for sample in spec.samples),

@@ -22,6 +22,8 @@ from pipeline.errors import ColumnTypeError, DataError
 PARTS = ("train", "validation", "test")
 """The parts of a dataset; an event's part is an index into this."""
 
+TEST = PARTS.index("test")
+
 _ALL_WHOLE_FROM = {np.dtype(np.float32): 2**24, np.dtype(np.float64): 2**53}
 """Where the whole numbers of a type begin to be too far apart: two ids may have become one."""
 
@@ -48,12 +50,15 @@ class SplitSpec(Declaration):
     columns that the features need, which keeps exact duplicates on one side whatever file or sample they are in; or
     ``"row"``, file name and position, which does not. With ``"content"`` other inputs from other columns give another
     split: compare such models by columns that identify an event.
-    ``salt`` gives another, independent split. ``folds`` larger than 1 is not available yet.
+    ``salt`` gives another, independent split.
+
+    With ``folds = k`` larger than 1 there are k splits: the test part of each is one of k equal shares of the events,
+    and of the others train and validation get what ``fractions`` say, in proportion. The test fraction has no say then.
     """
 
     by: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["row", "content"] = "content"
     fractions: Fractions = Fractions()
-    folds: Literal[1] = 1
+    folds: int = Field(1, ge=1, le=100)
     salt: str = "winnow"
 
     def columns(self, feature_columns: Collection[str]) -> tuple[str, ...]:
@@ -61,6 +66,14 @@ class SplitSpec(Declaration):
         if self.by == "row":
             return ()
         return tuple(sorted(feature_columns)) if self.by == "content" else tuple(self.by)
+
+    def share(self, part: str) -> float:
+        """Return the share of the events that a part is meant to get."""
+        meant = float(getattr(self.fractions, part))
+        if self.folds == 1:
+            return meant
+        of_the_others = (1 - 1 / self.folds) / (self.fractions.train + self.fractions.validation)
+        return 1 / self.folds if part == "test" else meant * of_the_others
 
 
 def event_identities(
@@ -86,11 +99,24 @@ def event_identities(
     return state
 
 
-def assign_parts(identities: NDArray[np.uint64], fractions: Fractions) -> NDArray[np.int8]:
-    """Return the part of every event as an index into ``PARTS``, shape ``(n_events,)``."""
-    uniform = scramble(identities).astype(np.float64) / 2.0**64
-    edges = [fractions.train, fractions.train + fractions.validation]
-    return np.searchsorted(edges, uniform, side="right").astype(np.int8)
+def assign_parts(identities: NDArray[np.uint64], spec: SplitSpec, fold: int = 0) -> NDArray[np.int8]:
+    """Return the part of every event as an index into ``PARTS``, shape ``(n_events,)``, in the split of one fold."""
+    edges = [spec.fractions.train, spec.fractions.train + spec.fractions.validation]
+    if spec.folds == 1:
+        return np.searchsorted(edges, _uniform(identities), side="right").astype(np.int8)
+    # Another hash than the fold's, so that an event that is validated on is so in every fold that does not test it.
+    is_validation = _uniform(scramble(identities)) * edges[1] >= edges[0]
+    return np.where(assign_folds(identities, spec.folds) == fold, TEST, is_validation).astype(np.int8)
+
+
+def assign_folds(identities: NDArray[np.uint64], n_folds: int) -> NDArray[np.int16]:
+    """Return the fold in whose test part every event is, shape ``(n_events,)``."""
+    return (_uniform(identities) * n_folds).astype(np.int16)
+
+
+def _uniform(identities: NDArray[np.uint64]) -> NDArray[np.float64]:
+    # 53 bits, so that no number is rounded up to 1.
+    return (scramble(identities) >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
 def _column_bits(chunk: Chunk, name: str, is_declared: bool) -> NDArray[np.uint64]:

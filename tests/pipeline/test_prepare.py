@@ -182,6 +182,19 @@ def test_the_parts_have_their_fractions(folder: Path) -> None:
         assert abs(getattr(counts, part) - fraction * counts.kept) < 4 * sigma
 
 
+def test_the_folds_share_the_events_out_and_each_has_statistics_of_its_own(folder: Path) -> None:
+    spec = spec_of(split={"by": ["event"], "folds": 3})
+    datasets = [prepare(spec, folder, folder / "store", fold=fold) for fold in range(3)]
+    tested = [dataset.part("test").identity for dataset in datasets]
+    assert sorted(np.concatenate(tested)) == sorted(by_identity(datasets[0]))
+    assert all(by_identity(dataset).keys() == by_identity(datasets[0]).keys() for dataset in datasets)
+    assert len({dataset.manifest.transform.offset for dataset in datasets}) == 3
+    assert [dataset.manifest.fold for dataset in datasets] == [0, 1, 2]
+    for dataset in datasets:
+        sums = [dataset.part(part).physics_weight.sum() for part in PARTS]
+        assert sums == pytest.approx([sum(dataset.manifest.yields["both"].values())] * 3, rel=0.2)
+
+
 def test_the_arrays_are_memory_maps(folder: Path) -> None:
     arrays = prepared(folder).part("train")
     assert all(isinstance(array, np.memmap) for array in vars(arrays).values() if array.size)

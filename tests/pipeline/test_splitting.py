@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.chunk import Chunk, chunk_of
 from pipeline.errors import ColumnTypeError, DataError, MissingColumnError
-from pipeline.splitting import Fractions, SplitSpec, assign_parts, event_identities
+from pipeline.splitting import PARTS, Fractions, SplitSpec, assign_folds, assign_parts, event_identities
 
 BY_EVENT = SplitSpec(by=("event",))
 
@@ -24,7 +24,7 @@ def identities(columns: dict[str, Any], spec: SplitSpec = BY_EVENT, sample: str 
 @pytest.mark.parametrize("fractions", [(0.6, 0.2, 0.2), (0.5, 0.25, 0.25), (0.98, 0.01, 0.01)])
 def test_parts_have_their_fractions_within_four_standard_deviations(fractions: tuple[float, float, float]) -> None:
     n = 200_000
-    spec = Fractions(**dict(zip(("train", "validation", "test"), fractions, strict=True)))
+    spec = SplitSpec(fractions=Fractions(**dict(zip(PARTS, fractions, strict=True))))
     counts = np.bincount(assign_parts(identities({"event": np.arange(n)}), spec), minlength=3)
     expected = np.array(fractions)
     assert np.all(np.abs(counts - n * expected) < 4 * np.sqrt(n * expected * (1 - expected)))
@@ -114,7 +114,7 @@ def test_fixed_size_columns_tell_large_whole_numbers_apart() -> None:
 @pytest.mark.parametrize("other", [{"sample": "pions"}, {"spec": SplitSpec(by=("event",), salt="other")}])
 def test_another_sample_or_salt_gives_an_independent_split(other: dict[str, Any]) -> None:
     events = {"event": np.arange(100_000)}
-    parts = [assign_parts(identities(events, **kind), Fractions()) for kind in ({}, other)]
+    parts = [assign_parts(identities(events, **kind), SplitSpec()) for kind in ({}, other)]
     table = np.histogram2d(parts[0], parts[1], bins=3)[0]
     expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
     assert ((table - expected) ** 2 / expected).sum() < 25  # χ² of 4 degrees of freedom: p = 5e-5
@@ -132,8 +132,42 @@ def test_equal_content_is_one_event_whatever_file_or_sample_it_is_in() -> None:
 
 
 def test_candidates_of_one_event_stay_together() -> None:
-    parts = assign_parts(identities({"event": np.repeat(np.arange(1000), 5)}), Fractions()).reshape(1000, 5)
+    parts = assign_parts(identities({"event": np.repeat(np.arange(1000), 5)}), SplitSpec()).reshape(1000, 5)
     assert np.all(parts == parts[:, :1])
+
+
+FOLDS = SplitSpec(folds=5, fractions=Fractions(train=0.6, validation=0.3, test=0.1))
+
+
+@pytest.fixture(scope="module")
+def parts_by_fold() -> Any:
+    events = identities({"event": np.arange(100_000)})
+    return np.array([assign_parts(events, FOLDS, fold) for fold in range(FOLDS.folds)])
+
+
+def test_every_event_is_tested_in_exactly_one_fold(parts_by_fold: Any) -> None:
+    tested = parts_by_fold == PARTS.index("test")
+    assert np.all(tested.sum(axis=0) == 1)
+    events = identities({"event": np.arange(100_000)})
+    assert np.array_equal(tested.argmax(axis=0), assign_folds(events, FOLDS.folds))
+
+
+@pytest.mark.parametrize(("part", "share"), [("train", 0.8 * 2 / 3), ("validation", 0.8 / 3), ("test", 0.2)])
+def test_the_parts_of_every_fold_have_their_shares(parts_by_fold: Any, part: str, share: float) -> None:
+    assert FOLDS.share(part) == pytest.approx(share)
+    found = (parts_by_fold == PARTS.index(part)).mean(axis=1)
+    assert np.all(np.abs(found - share) < 4 * np.sqrt(share * (1 - share) / 100_000))
+
+
+def test_whether_an_event_is_validated_on_does_not_depend_on_its_fold(parts_by_fold: Any) -> None:
+    validated = (parts_by_fold == PARTS.index("validation")).sum(axis=0)
+    assert set(validated) == {0, FOLDS.folds - 1}
+    by_fold = [validated[part == PARTS.index("test")].mean() for part in parts_by_fold]
+    assert np.ptp(by_fold) < 0.1
+
+
+def test_without_folds_the_shares_are_the_fractions() -> None:
+    assert [SplitSpec().share(part) for part in PARTS] == [0.6, 0.2, 0.2]
 
 
 def test_an_identity_needs_its_column() -> None:
@@ -143,7 +177,11 @@ def test_an_identity_needs_its_column() -> None:
 
 @pytest.mark.parametrize(
     ("section", "message"),
-    [({"by": []}, "at least 1 item"), ({"fractions": {"train": 0.7}}, "add up to 1.1, not to 1"), ({"folds": 5}, "1")],
+    [
+        ({"by": []}, "at least 1 item"),
+        ({"fractions": {"train": 0.7}}, "add up to 1.1, not to 1"),
+        ({"folds": 0}, "greater than or equal to 1"),
+    ],
 )
 def test_a_split_that_cannot_be_made_is_refused_when_declared(section: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
