@@ -61,6 +61,13 @@ class SplitSpec(Declaration):
     folds: int = Field(1, ge=1, le=100)
     salt: str = "winnow"
 
+    @model_validator(mode="after")
+    def _events_are_known_again(self) -> "SplitSpec":
+        if self.folds > 1 and self.by == "row":
+            msg = "folds need an identity that is known again when events are scored, and [split] by = 'row' gives none"
+            raise ValueError(f"{msg}; 'content', or columns that identify an event, would")
+        return self
+
     def columns(self, feature_columns: Collection[str]) -> tuple[str, ...]:
         """Return the columns that the identity needs, in a defined order."""
         if self.by == "row":
