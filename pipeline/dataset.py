@@ -8,6 +8,7 @@ Owns the layout of the folder and its integrity; how events get there is ``prepa
                 label.npy        (n_events,) int8, index into the manifest's classes
                 sample.npy       (n_events,) int16, index into the manifest's samples
                 identity.npy     (n_events,) uint64
+                content.npy      (n_events, 1) uint64, by which an event is known again; (n_events, 0) without folds
                 physics_weight.npy, training_weight.npy   (n_events,) float64, float32
           validation/…  test/…
 """
@@ -35,6 +36,7 @@ STREAMED: Mapping[str, Any] = {
     "label": np.int8,
     "sample": np.int16,
     "identity": np.uint64,
+    "content": np.uint64,
     "physics_weight": np.float64,
 }
 """The arrays that are written while events are read; training weights follow when the yields are known."""
@@ -95,6 +97,7 @@ class EventArrays:
     label: NDArray[np.int8]
     sample: NDArray[np.int16]
     identity: NDArray[np.uint64]
+    content: NDArray[np.uint64]
     physics_weight: NDArray[np.float64]
     training_weight: NDArray[np.float32]
 

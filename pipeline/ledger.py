@@ -22,7 +22,7 @@ from pipeline.plan import DataSpec, SampleFile
 from pipeline.samples import LEFT_OUT, LabelSpec, SampleSpec, class_indices
 from pipeline.schema import check_columns
 from pipeline.selection import READ, CutFlow, select
-from pipeline.splitting import PARTS, assign_parts, event_identities
+from pipeline.splitting import PARTS, assign_parts, content_identities, event_identities
 from pipeline.suspicion import suspicions
 from pipeline.weights import NOT_NEGATIVE, physics_weights
 
@@ -38,6 +38,7 @@ class KeptEvents:
     labels: NDArray[np.int8]
     weights: NDArray[np.float64]
     identities: NDArray[np.uint64]
+    contents: NDArray[np.uint64]
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Ledger:
         """Begin with no events; the parts, those of one fold, are written into ``folder``."""
         dropped = [NOT_NEGATIVE] * (spec.weights.negative == "drop")
         widths = {"features": len(spec.features.inputs), "spectators": len(spec.features.spectators)}
+        widths["content"] = int(spec.split.folds > 1)
         return cls(
             spec,
             {part: PartStream(folder / part, widths) for part in PARTS},
@@ -94,8 +96,21 @@ class Ledger:
         features = self.spec.recipe.matrix(chunk)
         missing, sentinels = self.spec.features.missing, self.statistics.sentinels
         refuse_missing(features, missing.refused(self.spec.features.inputs), sentinels, chunk.source)
-        spectators = self.spec.recipe.values(chunk, self.spec.features.spectators)
-        return KeptEvents(file.index, n_read, features, spectators, labels, weights, identities)
+        return KeptEvents(
+            sample=file.index,
+            n_read=n_read,
+            features=features,
+            spectators=self.spec.recipe.values(chunk, self.spec.features.spectators),
+            labels=labels,
+            weights=weights,
+            identities=identities,
+            contents=self._contents(chunk, file),
+        )
+
+    def _contents(self, chunk: Chunk, file: SampleFile) -> NDArray[np.uint64]:
+        if self.spec.split.folds == 1:
+            return np.empty((len(chunk), 0), dtype=np.uint64)
+        return content_identities(chunk, file.features_need)[:, None]
 
     def _cut(
         self, chunk: Chunk, sample: SampleSpec, labels: NDArray[np.int8], weights: NDArray[np.float64]
@@ -128,6 +143,7 @@ class Ledger:
                 "label": kept.labels[rows],
                 "sample": np.full(len(rows), kept.sample, dtype=np.int16),
                 "identity": kept.identities[rows],
+                "content": kept.contents[rows],
                 "physics_weight": kept.weights[rows],
             }
             self.yields[index, kept.sample] += self._by_class(arrays["label"], arrays["physics_weight"])

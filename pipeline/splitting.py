@@ -61,13 +61,6 @@ class SplitSpec(Declaration):
     folds: int = Field(1, ge=1, le=100)
     salt: str = "winnow"
 
-    @model_validator(mode="after")
-    def _events_are_known_again(self) -> "SplitSpec":
-        if self.folds > 1 and self.by == "row":
-            msg = "folds need an identity that is known again when events are scored, and [split] by = 'row' gives none"
-            raise ValueError(f"{msg}; 'content', or columns that identify an event, would")
-        return self
-
     def columns(self, feature_columns: Collection[str]) -> tuple[str, ...]:
         """Return the columns that the identity needs, in a defined order."""
         if self.by == "row":
@@ -104,6 +97,14 @@ def event_identities(
         bits = _column_bits(chunk, name, is_declared=spec.by != "content")
         state = scramble(state ^ bits)
     return state
+
+
+def content_identities(chunk: Chunk, feature_columns: Collection[str]) -> NDArray[np.uint64]:
+    """Return 64 bits for every event, shape ``(n_events,)``, by which it is known again wherever it turns up.
+
+    They are a hash of the values of all columns that the features need.
+    """
+    return event_identities(chunk, SplitSpec(by="content"), "", "", feature_columns)
 
 
 def assign_parts(identities: NDArray[np.uint64], spec: SplitSpec, fold: int = 0) -> NDArray[np.int8]:

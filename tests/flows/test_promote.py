@@ -21,6 +21,7 @@ def test_part() -> EventArrays:
         label=label.astype(np.int8),
         sample=np.zeros(N_EVENTS, dtype=np.int16),
         identity=rows.astype(np.uint64),
+        content=np.empty((N_EVENTS, 0), dtype=np.uint64),
         physics_weight=generator.gamma(10.0, 0.1, N_EVENTS),
         training_weight=np.ones(N_EVENTS, dtype=np.float32),
     )

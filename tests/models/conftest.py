@@ -63,6 +63,7 @@ def arrays_of(features: NDArray[np.float64]) -> EventArrays:
         label=(rows % 2).astype(np.int8),
         sample=np.zeros(n_events, dtype=np.int16),
         identity=rows.astype(np.uint64),
+        content=np.empty((n_events, 0), dtype=np.uint64),
         physics_weight=np.ones(n_events),
         training_weight=np.ones(n_events, dtype=np.float32),
     )

@@ -272,7 +272,16 @@ def test_the_last_digits_of_a_large_number_reach_the_network(
 ) -> None:
     times = 1.6e9 + toy(2_000, 1).inputs.astype(np.float64)
     rows = np.arange(2_000)
-    arrays = EventArrays(times, np.empty((2_000, 0)), (rows % 2).astype(np.int8), rows, rows, np.ones(2_000), np.ones(2_000, np.float32))
+    arrays = EventArrays(
+        times,
+        np.empty((2_000, 0)),
+        (rows % 2).astype(np.int8),
+        rows,
+        rows,
+        rows,
+        np.ones(2_000),
+        np.ones(2_000, np.float32),
+    )
     events = table_of(arrays, learn(times, NormaliseSpec(), MissingSpec()))
     network, _ = trained_on(events, events, SHORT, DEFAULT)
     assert weighted_auc(scores(network, events.inputs), events.labels) > 0.82
@@ -326,7 +335,9 @@ Attempts = Callable[[str], Attempt]
 def arrays_of(events: EventTable) -> EventArrays:
     rows, weights = np.arange(len(events)), events.weights
     features = events.inputs.astype(np.float64)
-    return EventArrays(features, features[:, :0], events.labels.astype(np.int8), rows, rows, weights.astype(np.float64), weights)
+    return EventArrays(
+        features, features[:, :0], events.labels.astype(np.int8), rows, rows, rows, weights.astype(np.float64), weights
+    )
 
 
 def attempt(kind: str, folder: Path, transform: InputTransform, progress: Progress = nobody_watches) -> Attempt:

@@ -54,13 +54,22 @@ def test_a_stream_of_another_type_has_another_hash(tmp_path: Path) -> None:
     assert len({hash_of_file(path) for path in tmp_path.iterdir()}) == 2
 
 
+NARROW = {"features": 1, "spectators": 0, "content": 0}
+
+
 def test_weights_are_written_from_sample_and_class(tmp_path: Path) -> None:
-    stream = PartStream(tmp_path / "train", {"features": 1, "spectators": 0})
+    stream = PartStream(tmp_path / "train", NARROW)
     labels, samples = np.array([0, 1, 1], np.int8), np.array([0, 0, 1], np.int16)
     weights, identity = np.array([1.0, 2.0, -3.0]), np.arange(3, dtype=np.uint64)
-    names = ("features", "spectators", "label", "sample", "identity", "physics_weight")
+    names = ("features", "spectators", "label", "sample", "identity", "content", "physics_weight")
     stream.append(
-        dict(zip(names, (weights[:, None], np.empty((3, 0)), labels, samples, identity, weights), strict=True))
+        dict(
+            zip(
+                names,
+                (weights[:, None], np.empty((3, 0)), labels, samples, identity, np.empty((3, 0)), weights),
+                strict=True,
+            )
+        )
     )
     stream.close()
     weigh_part(tmp_path / "train", np.array([[2.0, 3.0], [5.0, 7.0]]), np.array([10.0, 100.0]))
@@ -80,8 +89,8 @@ def test_a_file_has_the_hash_that_everybody_else_computes(tmp_path: Path) -> Non
 
 def written(folder: Path, weight: float) -> Path:
     for part in PARTS:
-        stream = PartStream(folder / part, {"features": 1, "spectators": 0})
-        shapes: dict[str, Any] = {"features": (1, 1), "spectators": (1, 0)}
+        stream = PartStream(folder / part, NARROW)
+        shapes: dict[str, Any] = {"features": (1, 1), "spectators": (1, 0), "content": (1, 0)}
         stream.append({name: np.ones(shapes.get(name, 1)) for name in STREAMED})
         stream.close()
         weigh_part(folder / part, np.ones((2, 2)), np.full(2, weight))
@@ -105,7 +114,7 @@ def test_a_folder_without_a_whole_dataset_is_refused(tmp_path: Path, manifest: s
         PreparedDataset.open(tmp_path)
 
 
-WIDTHS = {"features": 3, "spectators": 2}
+WIDTHS = {"features": 3, "spectators": 2, "content": 1}
 
 
 def mapped(folder: Path, n_events: int) -> EventArrays:

@@ -18,7 +18,7 @@ from pipeline.dataset import PreparedDataset
 from pipeline.errors import ColumnTypeError, DataError, ExpressionError, UnreadableFileError, WinnowError
 from pipeline.plan import DataSpec
 from pipeline.prepare import prepare
-from pipeline.splitting import PARTS, SplitSpec, event_identities
+from pipeline.splitting import PARTS, SplitSpec, content_identities, event_identities
 
 N = 4000
 LABEL = {"column": "species", "signal": 2, "background": 1}
@@ -193,6 +193,14 @@ def test_the_folds_share_the_events_out_and_each_has_statistics_of_its_own(folde
     for dataset in datasets:
         sums = [dataset.part(part).physics_weight.sum() for part in PARTS]
         assert sums == pytest.approx([sum(dataset.manifest.yields["both"].values())] * 3, rel=0.2)
+
+
+def test_with_folds_an_event_is_known_again_by_the_columns_of_its_features(folder: Path) -> None:
+    test = prepare(spec_of(split={"by": ["event"], "folds": 2}), folder, folder / "store").part("test")
+    events = columns()
+    contents = content_identities(chunk_of({name: events[name] for name in ("pt", "eta")}), {"pt", "eta"})
+    assert set(test.content[:, 0]) < set(contents)
+    assert prepared(folder).part("test").content.shape[1] == 0
 
 
 def test_the_arrays_are_memory_maps(folder: Path) -> None:

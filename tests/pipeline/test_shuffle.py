@@ -286,6 +286,7 @@ def part(n_events: int) -> EventArrays:
         label=np.zeros(n_events, dtype=np.int8),
         sample=np.zeros(n_events, dtype=np.int16),
         identity=np.arange(n_events, dtype=np.uint64),
+        content=np.empty((n_events, 0), dtype=np.uint64),
         physics_weight=np.ones(n_events),
         training_weight=np.full(n_events, 0.5, dtype=np.float32),
     )

@@ -181,7 +181,6 @@ def test_an_identity_needs_its_column() -> None:
         ({"by": []}, "at least 1 item"),
         ({"fractions": {"train": 0.7}}, "add up to 1.1, not to 1"),
         ({"folds": 0}, "greater than or equal to 1"),
-        ({"folds": 3, "by": "row"}, "folds need an identity that is known again"),
     ],
 )
 def test_a_split_that_cannot_be_made_is_refused_when_declared(section: dict[str, Any], message: str) -> None:

@@ -26,6 +26,7 @@ def part(n_events: int) -> EventArrays:
         label=random.integers(0, 2, n_events).astype(np.int8),
         sample=np.zeros(n_events, dtype=np.int16),
         identity=np.arange(n_events, dtype=np.uint64),
+        content=np.empty((n_events, 0), dtype=np.uint64),
         physics_weight=np.ones(n_events),
         training_weight=random.normal(size=n_events).astype(np.float32),
     )
