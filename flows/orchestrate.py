@@ -30,11 +30,12 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
 from flows.experiment import ExperimentFile, load_experiment
+from flows.findings import final_metrics
 from flows.reference import resolve
 from flows.schedule import seconds_of
 from flows.score import ScoreOptions, score_files
 from flows.tracking import run_address
-from flows.train import final_metrics, train_experiment
+from flows.train import train_experiment
 from pipeline.errors import DeclarationError, WinnowError
 from pipeline.layout import Layout
 from pipeline.progress import Progress, nobody_watches

@@ -7,8 +7,12 @@ this ``[split]``. After another split the champion may have been trained on some
 flatter the champion; the reason says so.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from models.evaluation import Evaluation
@@ -34,24 +38,35 @@ class Decision:
     reason: str
 
 
-def decide(challenger: Bundle, champion: Bundle | None, test: EventArrays, spec: PromotionSpec) -> Decision:
-    """Compare challenger and champion on the challenger's test events.
+def decide(challenger: Bundle, champion: Bundle | None, tests: Sequence[EventArrays], spec: PromotionSpec) -> Decision:
+    """Compare challenger and champion on the challenger's test events, those of all folds.
 
-    Where the champion has other features than the dataset holds, the recorded test AUCs are compared, with
-    their errors in quadrature, and the reason says so.
+    Where the champion has other features than the dataset holds, or folds that cannot be told from the dataset, the
+    recorded test AUCs are compared, with their errors in quadrature, and the reason says so.
     """
     if champion is None:
         return Decision(True, None, "it is the first version")
     columns = _shared_features(challenger, champion)
     if columns is None:
-        difference, basis = _recorded_difference(challenger, champion), "recorded AUCs, other features"
+        difference, basis = _recorded_difference(challenger, champion), "recorded AUCs, other features or folds"
     else:
-        scores = [challenger.score_features(test.features), champion.score_features(test.features[:, columns])]
-        difference = auc_difference(scores[0], scores[1], test.label, test.physics_weight)
+        scores = [_scores(challenger, tests, slice(None)), _scores(champion, tests, columns)]
+        labels, weights = (np.concatenate([getattr(t, n) for t in tests]) for n in ("label", "physics_weight"))
+        difference = auc_difference(scores[0], scores[1], labels, weights)
         basis = "the same test events" + _caveat(challenger, champion)
     is_better = difference.value > spec.better_than_champion_by
     comparison = f"AUC difference to the champion {difference.value:+.5f} ± {difference.error:.5f} on {basis}"
     return Decision(is_better, difference, f"{comparison}; more than {spec.better_than_champion_by:g} is needed")
+
+
+def _scores(bundle: Bundle, tests: Sequence[EventArrays], columns: Any) -> NDArray[np.float32]:
+    """Return the bundle's scores of the events of all parts, each by a network that has not seen it."""
+    return np.concatenate(
+        [
+            bundle.score_features(test.features[:, columns], test.content[:, 0] if bundle.manifest.folds > 1 else None)
+            for test in tests
+        ]
+    )
 
 
 def _shared_features(challenger: Bundle, champion: Bundle) -> list[int] | None:
@@ -60,9 +75,15 @@ def _shared_features(challenger: Bundle, champion: Bundle) -> list[int] | None:
     used = theirs.derived_for(theirs.inputs, champion.manifest.columns)
     is_same = all(ours.derive.get(name) == theirs.derive[name] for name in used)
     is_same &= (ours.sentinels, ours.own_sentinels) == (theirs.sentinels, theirs.own_sentinels)
+    # With folds an event is known by the columns of all features: other columns, and it would be taken for new.
+    is_same &= champion.manifest.folds == 1 or _is_known_alike(challenger, champion)
     if not is_same or not set(theirs.inputs) <= set(ours.inputs):
         return None
     return [ours.inputs.index(name) for name in theirs.inputs]
+
+
+def _is_known_alike(challenger: Bundle, champion: Bundle) -> bool:
+    return challenger.manifest.folds > 1 and challenger.manifest.columns.keys() == champion.manifest.columns.keys()
 
 
 def _caveat(challenger: Bundle, champion: Bundle) -> str:

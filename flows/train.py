@@ -7,9 +7,9 @@ Owns the list of steps and what each hands to the next. Each step is one call in
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows.experiment import ExperimentFile
+from flows.findings import final_metrics, training_summary, write_findings
 from flows.home import datasets, runs
 from flows.promote import Decision, decide
 from flows.provenance import code_version, software
@@ -25,14 +26,26 @@ from flows.steps import Run, directly
 from flows.tracking import TrackedRun, champion_version, fetch, promotion_lock, set_champion, tracked_run
 from models.backend import backend_name
 from models.build import build, head_of, scoring_network
-from models.bundle import MODEL, NETWORK, Bundle, BundleManifest, ScoringGraph, Threshold, write_bundle
+from models.bundle import (
+    KNOWN_EVENTS,
+    MODEL,
+    NETWORK,
+    Bundle,
+    BundleManifest,
+    ScoringGraph,
+    Threshold,
+    name_in_fold,
+    write_bundle,
+)
 from models.evaluation import Evaluation, ScoredPart, evaluate
 from models.export import assert_parity, export_onnx
+from models.folds import KnownEvents
 from models.training import TrainingRecord, train, training_events
 from pipeline.dataset import EventArrays, PreparedDataset, cut_flow_rows, loaded_blocks
 from pipeline.errors import BundleError, RegistryError
 from pipeline.prepare import prepare
 from pipeline.progress import Progress, nobody_watches
+from pipeline.splitting import PARTS
 
 if TYPE_CHECKING:
     import keras
@@ -60,7 +73,7 @@ class ExportedNetwork:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What training an experiment gave."""
+    """What training an experiment gave; ``datasets`` and ``trainings`` have one entry for each fold."""
 
     model: str
     version: str
@@ -69,12 +82,11 @@ class TrainingOutcome:
     bundle: Path
     report: Path
     evaluation: Evaluation
-    dataset: PreparedDataset
-    training: TrainingRecord
+    datasets: tuple[PreparedDataset, ...]
+    trainings: tuple[TrainingRecord, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the public record of ``winnow train --json``."""
-        training = self.training
         return {
             "model": self.model,
             "version": self.version,
@@ -85,17 +97,8 @@ class TrainingOutcome:
             "report": str(self.report),
             "auc": self.evaluation.auc.value,
             "auc_error": self.evaluation.auc.error,
-            "events": self.dataset.manifest.events.model_dump(),
-            "training": {
-                "epochs": len(training.history),
-                "seconds": training.seconds,
-                "events_per_second": training.events_per_second,
-                "device": training.device,
-                "backend": training.backend,
-                "compiled": training.is_compiled,
-                "compile_seconds": training.compile_seconds,
-                "resumed_after": training.resumed_after,
-            },
+            "events": self.datasets[0].manifest.events.model_dump(),
+            "training": training_summary(self.trainings),
         }
 
 
@@ -108,15 +111,19 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
     """
     with tracked_run(file.content.name) as tracked:
         folder = run(begin_run, file, tracked)
-        dataset = run(prepare_events, file, tracked, progress)
-        with _whole_or_none(folder), _workplace_of(file, dataset) as place:
-            trained = run(train_network, file, dataset, place, tracked, progress)
-            exported = run(export_network, file, dataset, trained, folder)
-            evaluation = run(evaluate_network, file, dataset, exported)
-            bundle = run(make_bundle, file, dataset, exported, evaluation, tracked, folder)
-            report = run(write_findings, file, dataset, trained.record, evaluation, bundle, tracked, folder)
+        datasets = run(prepare_events, file, tracked, progress)
+        with _whole_or_none(folder), ExitStack() as places:
+            trained, exported = [], []
+            for dataset in datasets:
+                place = places.enter_context(_workplace_of(file, dataset))
+                trained.append(run(train_network, file, dataset, place, tracked, progress))
+                exported.append(run(export_network, file, dataset, trained[-1], folder))
+            records = tuple(network.record for network in trained)
+            evaluation = run(evaluate_networks, file, datasets, exported)
+            bundle = run(make_bundle, file, datasets, exported, evaluation, tracked, folder)
+            report = run(write_findings, file, datasets, records, evaluation, bundle, tracked, folder)
             version = run(register_bundle, file, bundle, evaluation, tracked)
-        decision = run(promote_if_better, file, version, bundle, dataset, tracked)
+        decision = run(promote_if_better, file, version, bundle, datasets, tracked)
     return TrainingOutcome(
         model=file.content.name,
         version=version,
@@ -125,8 +132,8 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
         bundle=bundle.folder,
         report=report,
         evaluation=evaluation,
-        dataset=dataset,
-        training=trained.record,
+        datasets=datasets,
+        trainings=records,
     )
 
 
@@ -139,14 +146,15 @@ def begin_run(file: ExperimentFile, tracked: TrackedRun) -> Path:
     return folder
 
 
-def prepare_events(file: ExperimentFile, tracked: TrackedRun, progress: Progress) -> PreparedDataset:
-    """Prepare the events and record which they are."""
-    dataset = prepare(file.content, file.folder, datasets(), progress)
-    manifest = dataset.manifest
+def prepare_events(file: ExperimentFile, tracked: TrackedRun, progress: Progress) -> tuple[PreparedDataset, ...]:
+    """Prepare the events, once for each fold, and record which they are."""
+    folds = range(file.content.split.folds)
+    prepared = tuple(prepare(file.content, file.folder, datasets(), progress, fold=fold) for fold in folds)
+    manifest = prepared[0].manifest
     tracked.log_dataset(file.content.name, manifest.content, [f"{f.path} sha256:{f.sha256}" for f in manifest.files])
     tracked.log_metrics({f"events_{name}": float(n) for name, n in manifest.events.model_dump().items()})
     tracked.log_table(_columns_of(cut_flow_rows(manifest)), "cut_flow.json")
-    return dataset
+    return prepared
 
 
 def _columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -185,15 +193,16 @@ def train_network(
         place.checkpoints,
         progress,
     )
-    _log_training(tracked, record)
+    _log_training(tracked, record, f"fold_{dataset.manifest.fold}/" if experiment.split.folds > 1 else "")
     return TrainedNetwork(network, record)
 
 
-def _log_training(tracked: TrackedRun, record: TrainingRecord) -> None:
+def _log_training(tracked: TrackedRun, record: TrainingRecord, prefix: str) -> None:
     for epoch in record.history:
-        losses = {"loss": epoch["loss"], "validation_loss": epoch["validation_loss"]}
-        tracked.log_metrics({**losses, "learning_rate": epoch["learning_rate"]}, step=epoch["epoch"])
-    tracked.log_metrics({"events_per_second": record.events_per_second, "best_epoch": record.best_epoch})
+        shown = {f"{prefix}{name}": epoch[name] for name in ("loss", "validation_loss", "learning_rate")}
+        tracked.log_metrics(shown, step=epoch["epoch"])
+    found = {"events_per_second": record.events_per_second, "best_epoch": float(record.best_epoch)}
+    tracked.log_metrics({f"{prefix}{name}": value for name, value in found.items()})
     tracked.log_tags({"winnow.device": record.device, "winnow.backend": record.backend})
 
 
@@ -201,8 +210,9 @@ def export_network(
     file: ExperimentFile, dataset: PreparedDataset, trained: TrainedNetwork, folder: Path
 ) -> ExportedNetwork:
     """Write the network as ONNX, with everything from raw features to score, and as Keras file."""
-    folder.mkdir(parents=True)
-    graph, keras_file = folder / MODEL, folder / NETWORK
+    folder.mkdir(parents=True, exist_ok=True)
+    fold, folds = dataset.manifest.fold, file.content.split.folds
+    graph, keras_file = (folder / name_in_fold(name, fold, folds) for name in (MODEL, NETWORK))
     scoring, transform = scoring_network(trained.network, head_of(file.content.model)), dataset.manifest.transform
     export_onnx(scoring, transform, graph)
     trained.network.save(keras_file)
@@ -210,11 +220,25 @@ def export_network(
     return ExportedNetwork(graph, keras_file, assert_parity(graph, scoring, transform, features, seed=0))
 
 
-def evaluate_network(file: ExperimentFile, dataset: PreparedDataset, exported: ExportedNetwork) -> Evaluation:
-    """Score all parts with the exported network and judge the scores."""
-    graph = ScoringGraph(exported.graph)
-    scored = [_scored(graph, dataset.part(name)) for name in ("train", "validation", "test")]
-    return evaluate(scored[0], scored[1], scored[2], file.content.evaluation)
+def evaluate_networks(
+    file: ExperimentFile, datasets: Sequence[PreparedDataset], exported: Sequence[ExportedNetwork]
+) -> Evaluation:
+    """Score all parts with the exported networks, each with those of its own fold, and judge the scores."""
+    graphs = [ScoringGraph(network.graph) for network in exported]
+    train, validation, test = (
+        _joined([_scored(graph, dataset.part(part)) for graph, dataset in zip(graphs, datasets, strict=True)])
+        for part in PARTS
+    )
+    return evaluate(train, validation, test, file.content.evaluation)
+
+
+def _joined(folds: Sequence[ScoredPart]) -> ScoredPart:
+    """Return the events of all folds; each fold's weights stand for the whole sample, and so do all together."""
+    return ScoredPart(
+        scores=np.concatenate([fold.scores for fold in folds]),
+        labels=np.concatenate([fold.labels for fold in folds]),
+        weights=np.concatenate([fold.weights for fold in folds]) / len(folds),
+    )
 
 
 def _scored(graph: ScoringGraph, part: EventArrays) -> ScoredPart:
@@ -226,14 +250,14 @@ def _scored(graph: ScoringGraph, part: EventArrays) -> ScoredPart:
 
 def make_bundle(
     file: ExperimentFile,
-    dataset: PreparedDataset,
-    exported: ExportedNetwork,
+    datasets: Sequence[PreparedDataset],
+    exported: Sequence[ExportedNetwork],
     evaluation: Evaluation,
     tracked: TrackedRun,
     folder: Path,
 ) -> Bundle:
     """Put everything that scoring needs into one folder."""
-    experiment, manifest = file.content, dataset.manifest
+    experiment, manifest = file.content, datasets[0].manifest
     written = {"experiment.json": experiment.model_dump(mode="json"), "evaluation.json": evaluation.to_json()}
     for name, value in written.items():
         (folder / name).write_text(json.dumps(value, indent=1))
@@ -248,15 +272,26 @@ def make_bundle(
             Threshold(signal_efficiency=point.requested, value=point.quoted.threshold)
             for point in evaluation.working_points
         ),
-        provenance=_provenance(file, dataset, exported, tracked),
+        folds=len(datasets),
+        provenance=_provenance(file, datasets[0], exported, tracked),
         files={},
     )
-    files = {MODEL: exported.graph, NETWORK: exported.network, **{name: folder / name for name in written}}
-    return write_bundle(folder / "bundle", content, files)
+    files = [path for network in exported for path in (network.graph, network.network)]
+    files += [folder / name for name in written]
+    if len(datasets) > 1:
+        files.append(folder / KNOWN_EVENTS)
+        _known_events(datasets).save(files[-1])
+    return write_bundle(folder / "bundle", content, {path.name: path for path in files})
+
+
+def _known_events(datasets: Sequence[PreparedDataset]) -> KnownEvents:
+    tested = [dataset.part("test").content[:, 0] for dataset in datasets]
+    folds = np.repeat(np.arange(len(datasets)), [len(contents) for contents in tested])
+    return KnownEvents.gather(np.concatenate(tested), folds, len(datasets))
 
 
 def _provenance(
-    file: ExperimentFile, dataset: PreparedDataset, exported: ExportedNetwork, tracked: TrackedRun
+    file: ExperimentFile, dataset: PreparedDataset, exported: Sequence[ExportedNetwork], tracked: TrackedRun
 ) -> dict[str, str]:
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -266,70 +301,9 @@ def _provenance(
         "code": code_version(),
         "seed": str(file.content.experiment.seed),
         "run": tracked.run_id,
-        "onnx_parity": f"{exported.parity:.3g}",
+        "onnx_parity": f"{max(network.parity for network in exported):.3g}",
         **software(),
     }
-
-
-def write_findings(
-    file: ExperimentFile,
-    dataset: PreparedDataset,
-    record: TrainingRecord,
-    evaluation: Evaluation,
-    bundle: Bundle,
-    tracked: TrackedRun,
-    folder: Path,
-) -> Path:
-    """Draw the pictures, write the report, and record both with the final numbers."""
-    from models.plots import history_figure, roc_figure, save_figures, score_figure
-    from models.report import ReportContent, write_report
-
-    manifest = dataset.manifest
-    names: Mapping[Any, str] = {"background": manifest.classes[0], "signal": manifest.classes[1]}
-    roc, scores = roc_figure(evaluation), score_figure(evaluation, names)
-    figures = {"roc": roc, "scores": scores, "history": history_figure(record.history)}
-    content = ReportContent(
-        title=file.content.name,
-        question=file.content.experiment.question,
-        evaluation=evaluation,
-        cutflow=cut_flow_rows(manifest),
-        missing=manifest.n_missing,
-        pictures=dict(zip(("ROC curve", "Scores", "Training"), figures.values(), strict=True)),
-        training={**asdict(record), "epochs": len(record.history)},
-        features=manifest.transform.features,
-        provenance={**bundle.manifest.provenance, "bundle": bundle.digest},
-    )
-    report = write_report(folder, content)
-    history = folder / "history.json"
-    history.write_text(json.dumps(record.history, indent=1))
-    tracked.log_files(save_figures(folder / "figures", figures), "figures")
-    tracked.log_files([report, history, bundle.folder / "evaluation.json", dataset.folder / "manifest.json"])
-    tracked.log_table(_roc_table(evaluation), "roc.json")
-    tracked.log_metrics(final_metrics(evaluation))
-    return report
-
-
-def _roc_table(evaluation: Evaluation) -> dict[str, list[float | None]]:
-    roc = evaluation.roc
-    # The curve starts above every score, at a threshold that JSON cannot hold.
-    thresholds = [float(t) if np.isfinite(t) else None for t in roc.thresholds]
-    return {"fpr": roc.fpr.tolist(), "tpr": roc.tpr.tolist(), "threshold": thresholds}
-
-
-def final_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Return the numbers of the test part under the names that they have everywhere."""
-    metrics = {
-        "auc": evaluation.auc.value,
-        "auc_error": evaluation.auc.error,
-        "auc_train": evaluation.auc_train.value,
-        "auc_validation": evaluation.auc_validation.value,
-        "auc_gap": evaluation.gap.value,
-        "auc_gap_error": evaluation.gap.error,
-    }
-    for point in evaluation.working_points:
-        metrics[f"background_efficiency_at_{point.requested:g}"] = point.quoted.background_efficiency.value
-        metrics[f"threshold_at_{point.requested:g}"] = point.quoted.threshold
-    return metrics
 
 
 def register_bundle(file: ExperimentFile, bundle: Bundle, evaluation: Evaluation, tracked: TrackedRun) -> str:
@@ -338,13 +312,13 @@ def register_bundle(file: ExperimentFile, bundle: Bundle, evaluation: Evaluation
 
 
 def promote_if_better(
-    file: ExperimentFile, version: str, bundle: Bundle, dataset: PreparedDataset, tracked: TrackedRun
+    file: ExperimentFile, version: str, bundle: Bundle, datasets: Sequence[PreparedDataset], tracked: TrackedRun
 ) -> Decision:
     """Make the version champion if there is none yet or if it is better on the test events."""
     name = file.content.name
     with promotion_lock(name):
         current = champion_version(tracked.client, name)
-        decision = _decide(file, bundle, dataset, tracked, current)
+        decision = _decide(file, bundle, datasets, tracked, current)
         if decision.is_promoted:
             set_champion(tracked.client, name, version)
     tracked.log_tags({"winnow.promoted": str(decision.is_promoted).lower(), "winnow.promotion": decision.reason})
@@ -352,11 +326,11 @@ def promote_if_better(
 
 
 def _decide(
-    file: ExperimentFile, bundle: Bundle, dataset: PreparedDataset, tracked: TrackedRun, current: str | None
+    file: ExperimentFile, bundle: Bundle, datasets: Sequence[PreparedDataset], tracked: TrackedRun, current: str | None
 ) -> Decision:
     try:
         champion = fetch(tracked.client, file.content.name, current) if current else None
-        return decide(bundle, champion, dataset.part("test"), file.content.promotion)
+        return decide(bundle, champion, [dataset.part("test") for dataset in datasets], file.content.promotion)
     except (BundleError, RegistryError) as error:
         # What was just trained is worth keeping, whatever became of the champion's files.
         return Decision(False, None, f"the champion, version {current}, cannot be compared with: {error}")

@@ -4,6 +4,8 @@
              bundle.sha256    the hash of bundle.json, as ``sha256sum --check`` reads it
              model.onnx       features → score, with missing-value policy and normalisation inside
              model.keras      the network, for retraining; never read here
+             model-0.onnx …   with k folds: one of each for every fold, and
+             known-events.npy which events each of them may score
              experiment.json  the resolved experiment
              evaluation.json  how good it is
 
@@ -28,6 +30,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from models.folds import NEW, KnownEvents
 from pipeline.chunk import Chunk, chunk_of_frame
 from pipeline.dataset import hash_of_file
 from pipeline.declare import Declaration, problems_of
@@ -36,10 +39,11 @@ from pipeline.features import Recipe
 from pipeline.layout import Layout
 from pipeline.missing import refuse_missing
 from pipeline.normalise import InputTransform
+from pipeline.splitting import content_identities
 
 FORMAT = 1
 MANIFEST, CHECKSUM = "bundle.json", "bundle.sha256"
-MODEL, NETWORK = "model.onnx", "model.keras"
+MODEL, NETWORK, KNOWN_EVENTS = "model.onnx", "model.keras", "known-events.npy"
 BLOCK = 1024
 """Events in one call of the network: small enough for the cache of one core."""
 
@@ -66,6 +70,7 @@ class BundleManifest(Declaration):
     layouts: tuple[Layout, ...]
     transform: InputTransform
     thresholds: tuple[Threshold, ...] = ()
+    folds: int = 1
     provenance: dict[str, str]
     files: dict[str, str]
 
@@ -83,8 +88,14 @@ class Bundle:
         return hash_of_file(self.folder / MANIFEST)
 
     @cached_property
-    def _network(self) -> "ScoringGraph":
-        return ScoringGraph(self.folder / MODEL)
+    def _networks(self) -> tuple["ScoringGraph", ...]:
+        folds = self.manifest.folds
+        return tuple(ScoringGraph(self.folder / name_in_fold(MODEL, fold, folds)) for fold in range(folds))
+
+    @cached_property
+    def _known_events(self) -> KnownEvents | None:
+        folds = self.manifest.folds
+        return KnownEvents.load(self.folder / KNOWN_EVENTS, folds) if folds > 1 else None
 
     @cached_property
     def _needed(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -111,20 +122,39 @@ class Bundle:
     def score(self, chunk: Chunk) -> NDArray[np.float32]:
         """Return the score of every event, shape ``(n_events,)``, in [0, 1]; 1 is signal.
 
+        With folds it is that of the network that has not seen the event, and the mean of all where none has.
+
         Raises:
             DataError: a feature is missing whose policy is ``refuse``; and as for ``features``.
         """
         features, transform = self.features(chunk), self.manifest.transform
         refuse_missing(features, transform.refused, transform.sentinels, chunk.source)
-        return self.score_features(features)
+        return self.score_features(features, self._contents(chunk))
 
     def score_frame(self, frame: pd.DataFrame) -> NDArray[np.float32]:
         """Return the score of every row of a pandas frame of raw columns, shape ``(n_rows,)``."""
         return self.score(chunk_of_frame(frame))
 
-    def score_features(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Return the score of every row of a feature matrix ``(n_events, n_features)``, shape ``(n_events,)``."""
-        return self._network.score(features)
+    def score_features(
+        self, features: NDArray[np.float64], contents: NDArray[np.uint64] | None = None
+    ) -> NDArray[np.float32]:
+        """Return the score of every row of a feature matrix ``(n_events, n_features)``, shape ``(n_events,)``.
+
+        ``contents``, shape ``(n_events,)``, are what the events are known by; without them all are taken for new,
+        which matters with folds alone.
+        """
+        if self._known_events is None:
+            return self._networks[0].score(features)
+        folds = np.full(len(features), NEW) if contents is None else self._known_events.folds_of(contents)
+        scores = np.empty(len(features), dtype=np.float32)
+        for fold in np.unique(folds):
+            rows = np.flatnonzero(folds == fold)
+            of_fold = self._networks if fold == NEW else [self._networks[fold]]
+            scores[rows] = np.mean([network.score(features[rows]) for network in of_fold], axis=0)
+        return scores
+
+    def _contents(self, chunk: Chunk) -> NDArray[np.uint64] | None:
+        return content_identities(chunk, self.manifest.columns) if self.manifest.folds > 1 else None
 
 
 class ScoringGraph:
@@ -159,6 +189,12 @@ class ScoringGraph:
         if broken.size:
             raise DataError(f"{broken.size} events have a score that is not a number (first: event {broken[0]})")
         return scores
+
+
+def name_in_fold(name: str, fold: int, folds: int) -> str:
+    """Return a file's name in a bundle: ``model.onnx``, or with several folds ``model-0.onnx`` and so on."""
+    path = Path(name)
+    return name if folds == 1 else f"{path.stem}-{fold}{path.suffix}"
 
 
 @cache
@@ -222,8 +258,10 @@ def _read_manifest(folder: Path) -> BundleManifest:
     except ValidationError as error:
         problems = "; ".join(problems_of(error, content, BundleManifest))
         raise BundleError(f"{folder / MANIFEST} is not what this version writes: {problems}") from None
-    if MODEL not in manifest.files:
-        raise BundleError(f"{folder / MANIFEST} records no hash of {MODEL}")
+    needed = [name_in_fold(MODEL, fold, manifest.folds) for fold in range(manifest.folds)]
+    needed += [KNOWN_EVENTS] * (manifest.folds > 1)
+    if lacking := [name for name in needed if name not in manifest.files]:
+        raise BundleError(f"{folder / MANIFEST} records no hash of {', '.join(lacking)}")
     return manifest
 
 

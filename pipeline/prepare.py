@@ -188,7 +188,12 @@ def _weigh(ledger: Ledger, counts: NDArray[np.int64]) -> NDArray[np.float64]:
     yields, sizes = np.stack([weight_sums(ledger.streams[part].folder, *shape) for part in PARTS], axis=1)
     factors = training_factors(yields[0].sum(axis=0), int(counts[0].sum()), spec.weights)
     for size, part in zip(sizes, PARTS, strict=True):
-        scale = physics_scale(size, spec.split.share(part), sizes.sum(axis=0))
+        whole = sizes.sum(axis=0)
+        if spec.split.folds > 1 and part == "test":
+            # The test parts of all folds together are the whole sample, whatever share of it came out for this one.
+            scale = np.full_like(whole, spec.split.folds)
+        else:
+            scale = physics_scale(size, spec.split.share(part), whole)
         weigh_part(ledger.streams[part].folder, scale, factors)
     return factors
 

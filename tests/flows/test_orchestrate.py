@@ -28,7 +28,7 @@ STEPS = [
     "prepare events",
     "train network",
     "export network",
-    "evaluate network",
+    "evaluate networks",
     "make bundle",
     "write findings",
     "register bundle",

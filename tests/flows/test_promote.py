@@ -34,7 +34,7 @@ def evaluation_json(trained, auc, error):
 
 
 def test_the_first_version_becomes_champion(make_bundle, test_part):
-    decision = decide(make_bundle([1, 0], ["x", "y"]), None, test_part, SPEC)
+    decision = decide(make_bundle([1, 0], ["x", "y"]), None, [test_part], SPEC)
     assert (decision.is_promoted, decision.difference) == (True, None)
     assert decision.reason == "it is the first version"
 
@@ -45,7 +45,7 @@ def test_the_first_version_becomes_champion(make_bundle, test_part):
 )
 def test_a_version_is_promoted_only_if_it_is_better(make_bundle, test_part, challenger, champion, is_promoted):
     bundles = [make_bundle(weights, ["x", "y"]) for weights in (challenger, champion)]
-    decision = decide(*bundles, test_part, SPEC)
+    decision = decide(*bundles, [test_part], SPEC)
     assert decision.is_promoted is is_promoted
     assert decision.reason.endswith("on the same test events; more than 0 is needed")
 
@@ -53,7 +53,7 @@ def test_a_version_is_promoted_only_if_it_is_better(make_bundle, test_part, chal
 def test_on_the_same_events_the_difference_is_the_paired_one(make_bundle, test_part):
     bundles = [make_bundle(weights, ["x", "y"]) for weights in ([1, 0.5], [1, 0.4])]
     scores = [bundle.score_features(test_part.features) for bundle in bundles]
-    found = decide(*bundles, test_part, SPEC).difference
+    found = decide(*bundles, [test_part], SPEC).difference
     assert found == auc_difference(*scores, test_part.label, test_part.physics_weight)
     unpaired = 0.01  # the error of one such AUC; what both have in common cancels
     assert 0 < found.error < unpaired / 3
@@ -61,16 +61,16 @@ def test_on_the_same_events_the_difference_is_the_paired_one(make_bundle, test_p
 
 def test_a_better_version_has_to_be_better_by_what_was_declared(make_bundle, test_part):
     bundles = [make_bundle(weights, ["x", "y"]) for weights in ([1, 0.5], [1, -0.5])]
-    gained = decide(*bundles, test_part, SPEC).difference.value
+    gained = decide(*bundles, [test_part], SPEC).difference.value
     for margin, is_promoted in ((gained * 0.99, True), (gained * 1.01, False)):
-        decision = decide(*bundles, test_part, PromotionSpec(better_than_champion_by=margin))
+        decision = decide(*bundles, [test_part], PromotionSpec(better_than_champion_by=margin))
         assert decision.is_promoted is is_promoted
 
 
 def test_a_champion_with_some_of_the_features_sees_the_same_events(make_bundle, test_part):
-    decision = decide(make_bundle([1, 0.5], ["x", "y"]), make_bundle([1], ["y"]), test_part, SPEC)
+    decision = decide(make_bundle([1, 0.5], ["x", "y"]), make_bundle([1], ["y"]), [test_part], SPEC)
     assert "on the same test events" in decision.reason
-    swapped = decide(make_bundle([1, 0.5], ["x", "y"]), make_bundle([0.5, 1], ["y", "x"]), test_part, SPEC)
+    swapped = decide(make_bundle([1, 0.5], ["x", "y"]), make_bundle([0.5, 1], ["y", "x"]), [test_part], SPEC)
     assert swapped.difference.value == 0.0
 
 
@@ -90,7 +90,7 @@ def test_a_champion_with_other_features_is_compared_by_recorded_aucs(
     champion = make_bundle(weights, inputs, evaluation_json(trained, 0.80, 0.03), **of_champion)
     ours = inputs if of_challenger or len(inputs) > 1 else ["x", "y"]
     challenger = make_bundle([1.0] * len(ours), ours, evaluation_json(trained, 0.82, 0.04), **of_challenger)
-    decision = decide(challenger, champion, test_part, SPEC)
+    decision = decide(challenger, champion, [test_part], SPEC)
     assert decision.difference.value == pytest.approx(0.02)
     assert decision.difference.error == pytest.approx(0.05)
     assert "on recorded AUCs, other features" in decision.reason
@@ -98,14 +98,14 @@ def test_a_champion_with_other_features_is_compared_by_recorded_aucs(
 
 def test_after_another_split_the_reason_warns(make_bundle, test_part):
     other = {"experiment.json": {"split": {"by": ["event"], "salt": "pepper"}}}
-    decision = decide(make_bundle([1, 0.5], ["x", "y"]), make_bundle([1, 0], ["x", "y"], other), test_part, SPEC)
+    decision = decide(make_bundle([1, 0.5], ["x", "y"]), make_bundle([1, 0], ["x", "y"], other), [test_part], SPEC)
     assert "some of which the champion may have been trained on (another split)" in decision.reason
 
 
 @pytest.mark.parametrize(("by", "is_told"), [("content", True), (["event"], False)])
 def test_an_identity_by_content_is_another_one_with_other_columns(make_bundle, test_part, by, is_told):
     split = {"experiment.json": {"split": {"by": by}}}
-    decision = decide(make_bundle([1, 0.5], ["x", "y"], split), make_bundle([1], ["y"], split), test_part, SPEC)
+    decision = decide(make_bundle([1, 0.5], ["x", "y"], split), make_bundle([1], ["y"], split), [test_part], SPEC)
     assert ("another split" in decision.reason) is is_told
 
 

@@ -73,7 +73,7 @@ class TestKey:
 
     @pytest.fixture
     def manifest(self, trained: Any) -> Manifest:
-        return trained.outcome.dataset.manifest
+        return trained.outcome.datasets[0].manifest
 
     @pytest.fixture
     def key_of(self, declared: dict[str, Any], manifest: Manifest) -> Callable[..., str]:

@@ -63,7 +63,7 @@ def test_the_run_holds_the_resolved_experiment_as_parameters(run):
 def test_the_run_holds_every_epoch(trained, name):
     history = connect().get_metric_history(trained.outcome.run_id, name)
     recorded = sorted((metric.step, metric.value) for metric in history)
-    assert recorded == [(epoch["epoch"], epoch[name]) for epoch in trained.outcome.training.history]
+    assert recorded == [(epoch["epoch"], epoch[name]) for epoch in trained.outcome.trainings[0].history]
     assert len(recorded) == 3
 
 
@@ -99,7 +99,7 @@ def test_the_run_holds_the_experiment_file_as_it_was_written(trained, artifact):
 
 def test_the_run_says_which_data_and_which_code(trained, run):
     [given] = run.inputs.dataset_inputs
-    assert given.dataset.digest == trained.outcome.dataset.manifest.content[:32]
+    assert given.dataset.digest == trained.outcome.datasets[0].manifest.content[:32]
     assert run.data.tags["winnow.code"] == code_version()
     assert run.data.tags["winnow.experiment"] == trained.file.content.hash
     assert run.info.status == "FINISHED"
@@ -108,7 +108,7 @@ def test_the_run_says_which_data_and_which_code(trained, run):
 def test_the_bundle_says_where_it_comes_from(trained):
     provenance = trained.reference.bundle.manifest.provenance
     assert provenance["run"] == trained.outcome.run_id
-    assert provenance["dataset"] == trained.outcome.dataset.manifest.content
+    assert provenance["dataset"] == trained.outcome.datasets[0].manifest.content
     assert provenance["experiment"] == trained.file.content.hash
     assert (provenance["code"], provenance["seed"]) == (code_version(), str(trained.file.content.experiment.seed))
 
@@ -144,7 +144,7 @@ def test_a_champion_that_cannot_be_read_keeps_its_place_and_the_new_version_is_k
     (fetch(client, "gaussians", "2").folder / "model.onnx").write_bytes(b"")
     outcome = trained_copy.outcomes[2]
     with tracked_run("gaussians") as tracked:
-        decision = promote_if_better(trained_copy.file, "3", load_bundle(outcome.bundle), outcome.dataset, tracked)
+        decision = promote_if_better(trained_copy.file, "3", load_bundle(outcome.bundle), outcome.datasets, tracked)
     assert (decision.is_promoted, decision.difference) == (False, None)
     assert decision.reason.startswith("the champion, version 2, cannot be compared with: ")
     assert client.get_registered_model("gaussians").aliases["champion"] == 2

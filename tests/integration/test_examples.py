@@ -131,7 +131,7 @@ def test_the_classes_are_told_apart_as_well_as_the_example_promises(name: str, o
 @pytest.mark.slow
 @every_example
 def test_every_event_of_the_files_is_accounted_for(name: str, outcome_of: OutcomeOf) -> None:
-    events = outcome_of(name).dataset.manifest.events
+    events = outcome_of(name).datasets[0].manifest.events
     assert events.read == sum(count_events(file.path, file.sample.layout) for file in files_of(name))
     assert events.read == events.kept + events.cut + events.left_out
     assert events.kept == events.train + events.validation + events.test
@@ -143,7 +143,7 @@ def test_a_raw_file_scores_bit_for_bit_as_the_prepared_events_do(name: str, outc
     outcome = outcome_of(name)
     bundle = load_bundle(outcome.bundle)
     identities, scores = scores_by_identity(name, bundle)
-    for part in map(outcome.dataset.part, PARTS):
+    for part in map(outcome.datasets[0].part, PARTS):
         place = np.searchsorted(identities, part.identity)
         assert np.array_equal(identities[place], part.identity)
         assert np.array_equal(scores[place], bundle.score_features(part.features))
@@ -152,7 +152,7 @@ def test_a_raw_file_scores_bit_for_bit_as_the_prepared_events_do(name: str, outc
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "n_copies"), [("magic-gamma-hadron", 115), ("alice-electron-pion", 2148)])
 def test_copies_of_an_event_stay_in_one_part(name: str, n_copies: int, outcome_of: OutcomeOf) -> None:
-    dataset = outcome_of(name).dataset
+    dataset = outcome_of(name).datasets[0]
     parts = [{row.tobytes() for row in dataset.part(part).features} for part in PARTS]
     distinct = len(set().union(*parts))
     assert sum(map(len, parts)) == distinct
@@ -165,14 +165,14 @@ def test_copies_of_an_event_stay_in_one_part(name: str, n_copies: int, outcome_o
     [("geant4-muon-pion", 0, 16_000), ("sdss-star-galaxy", 0, 850), ("sdss-missing", 0, 850)],
 )
 def test_other_classes_are_left_out_and_counted(name: str, cut: int, left_out: int, outcome_of: OutcomeOf) -> None:
-    events = outcome_of(name).dataset.manifest.events
+    events = outcome_of(name).datasets[0].manifest.events
     assert (events.cut, events.left_out) == (cut, left_out)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_an_object_with_blanks_is_in_the_same_part_as_without(part: str, outcome_of: OutcomeOf) -> None:
-    complete, blanked = (outcome_of(name).dataset.part(part) for name in ("sdss-star-galaxy", "sdss-missing"))
+    complete, blanked = (outcome_of(name).datasets[0].part(part) for name in ("sdss-star-galaxy", "sdss-missing"))
     assert np.array_equal(complete.identity, blanked.identity)
     assert np.array_equal(complete.label, blanked.label)
 
@@ -185,6 +185,6 @@ def test_blanks_cost_less_than_two_thousandths_of_auc(outcome_of: OutcomeOf) -> 
 
 @pytest.mark.slow
 def test_blanks_are_flagged_inputs_of_the_network(outcome_of: OutcomeOf) -> None:
-    inputs = outcome_of("sdss-missing").dataset.manifest.transform.input_names
+    inputs = outcome_of("sdss-missing").datasets[0].manifest.transform.input_names
     assert {f"{magnitude} is missing" for magnitude in "ugriz"} <= set(inputs)
-    assert not outcome_of("sdss-star-galaxy").dataset.manifest.transform.flagged
+    assert not outcome_of("sdss-star-galaxy").datasets[0].manifest.transform.flagged

@@ -105,7 +105,7 @@ def test_from_the_registry(trained, bundle, frame, expected):
 
 
 def test_in_the_evaluation(trained, bundle):
-    graph, dataset = ScoringGraph(bundle.folder / MODEL), trained.outcome.dataset
+    graph, dataset = ScoringGraph(bundle.folder / MODEL), trained.outcome.datasets[0]
     [file] = plan_files(trained.file.content, trained.file.folder)
     [chunk] = iter_chunks(file.path)
     identities = event_identities(
