@@ -14,16 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.metrics import (
-    Roc,
-    WorkingPoint,
-    auc_with_error,
-    efficiency_at,
-    thin_roc,
-    weighted_roc,
-    working_point,
-)
+from models.metrics import Roc, auc_with_error, thin_roc, weighted_roc
 from models.scored import Measured, effective_events
+from models.working_points import WorkingPoint, efficiency_at, working_point
 from pipeline.declare import Declaration
 from pipeline.errors import DataError
 

@@ -1,18 +1,18 @@
-"""How well scores separate signal from background: ROC, AUC, efficiencies, each with its error.
+"""How well scores separate signal from background: the ROC curve, and the AUC with its error.
 
-Owns the definitions, as pure functions of arrays; which part of the data they are asked about, and
-what is done with the answers, belongs to ``evaluation``. Throughout, an event *passes* a threshold
-when its score is at or above it, label 1 is signal, and weights are physics weights, 1 where none are
-given. Negative weights are allowed: every sum below is then a signed sum.
+Owns the definitions, as pure functions of arrays; which part of the data they are asked about, and what
+is done with the answers, belongs to ``evaluation``; thresholds belong to ``working_points``. Throughout, an
+event *passes* a threshold when its score is at or above it, label 1 is signal, and weights are physics
+weights, 1 where none are given. Negative weights are allowed: every sum below is then a signed sum.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from models.ladder import area, ladder_of, placements
-from models.scored import Floats, Measured, ScoredEvents, effective_events, require_positive_sums, scored_events
+from models.scored import Floats, Measured, ScoredEvents, effective_events, scored_events
 from pipeline.errors import DeclarationError
 
 
@@ -26,26 +26,6 @@ class Roc:
     fpr: Floats
     tpr: Floats
     thresholds: Floats
-
-
-@dataclass(frozen=True)
-class WorkingPoint:
-    """What a threshold keeps: efficiencies and purity with errors, and raw numbers of passing events."""
-
-    threshold: float
-    signal_efficiency: Measured
-    background_efficiency: Measured
-    purity: Measured
-    n_signal: int
-    n_background: int
-
-    @property
-    def rejection(self) -> Measured:
-        """One over the background efficiency; +inf, with no error, where no background passes."""
-        efficiency = self.background_efficiency
-        if efficiency.value == 0.0:
-            return Measured(float("inf"), float("nan"))
-        return Measured(1.0 / efficiency.value, efficiency.error / efficiency.value**2)
 
 
 def weighted_roc(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> Roc:
@@ -125,53 +105,6 @@ def auc_difference(
     return Measured(difference, _standard_error(events_a, shares - difference))
 
 
-def working_point(roc: Roc, signal_efficiency: float) -> float:
-    """Return the highest threshold that keeps at least this signal efficiency.
-
-    Choose it on one part of the data and quote it, with `efficiency_at`, on another.
-
-    Raises:
-        DeclarationError: the efficiency is not between 0 (excluded) and 1.
-
-    """
-    if not 0.0 < signal_efficiency <= 1.0:
-        msg = f"signal efficiency {signal_efficiency!r} is not above 0 and at most 1"
-        raise DeclarationError(msg)
-    # The allowance is for sums of weights that miss a round efficiency by rounding alone.
-    reached = roc.tpr >= signal_efficiency - 1e-12
-    return float(roc.thresholds[np.argmax(reached)])
-
-
-def efficiency_at(
-    threshold: float, scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None
-) -> WorkingPoint:
-    """Measure what a threshold keeps of signal and background.
-
-    The error of an efficiency e is that of a weighted binomial fraction:
-    Var = [(1 - e)² sum w² (passing) + e² sum w² (failing)] / (sum w)², and NaN where all events pass or none
-    does: the estimate is blind there. Purity is the passing signal's
-    share of all that passes, at the proportions which the weights describe; NaN where nothing passes.
-
-    Raises:
-        DataError: as in `weighted_roc`.
-
-    """
-    events = scored_events(scores, labels, weights)
-    # A float64 scalar, since a Python float would be rounded to the precision of the scores first.
-    passes = events.scores >= np.float64(threshold)
-    signal, background = events.is_signal, ~events.is_signal
-    signal_weights, background_weights = events.weights_where(signal), events.weights_where(background)
-    require_positive_sums(float(signal_weights.sum()), float(background_weights.sum()))
-    return WorkingPoint(
-        threshold=float(threshold),
-        signal_efficiency=_fraction(signal_weights, passes[signal]),
-        background_efficiency=_fraction(background_weights, passes[background]),
-        purity=_fraction(events.weights_where(passes), signal[passes]),
-        n_signal=int(np.count_nonzero(passes & signal)),
-        n_background=int(np.count_nonzero(passes & background)),
-    )
-
-
 def thin_roc(roc: Roc, n_points: int) -> Roc:
     """Keep at most about ``n_points`` points: the ends, and others even in fpr, in log fpr and in tpr.
 
@@ -205,15 +138,3 @@ def _standard_error(events: ScoredEvents, deviations: Floats) -> float:
         spread = float(np.sum(np.square(weights * deviations[members])))
         variance += spread / float(weights.sum()) ** 2 * n_effective / (n_effective - 1.0)
     return float(np.sqrt(variance))
-
-
-def _fraction(weights: Floats, selected: NDArray[np.bool_]) -> Measured:
-    total = float(weights.sum())
-    if total == 0.0:
-        return Measured(float("nan"), float("nan"))
-    fraction = float(weights[selected].sum()) / total
-    if selected.all() or not selected.any():
-        # Of none, or of all, this estimate would say ± 0.
-        return Measured(fraction, float("nan"))
-    distances = np.where(selected, 1.0 - fraction, fraction)
-    return Measured(fraction, float(np.linalg.norm(weights * distances)) / abs(total))

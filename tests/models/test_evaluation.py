@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from models.evaluation import Evaluation, EvaluationSpec, ScoredPart, evaluate
-from models.metrics import weighted_auc, weighted_roc, working_point
+from models.metrics import weighted_auc, weighted_roc
+from models.working_points import working_point
 from pipeline.errors import DataError
 
 

@@ -14,13 +14,12 @@ from models.metrics import (
     Roc,
     auc_difference,
     auc_with_error,
-    efficiency_at,
     thin_roc,
     weighted_auc,
     weighted_roc,
-    working_point,
 )
 from models.scored import Measured, effective_events
+from models.working_points import efficiency_at
 from pipeline.errors import DataError, DeclarationError
 
 Array = NDArray[Any]
@@ -173,56 +172,6 @@ def test_paired_difference_has_the_spread_of_toys() -> None:
     toys = [difference(seed) for seed in range(200)]
     spread = np.std([toy.value for toy in toys])
     assert np.mean([toy.error for toy in toys]) == pytest.approx(spread, rel=0.15)
-
-
-def test_working_point_is_the_highest_threshold_that_keeps_enough_signal() -> None:
-    roc = weighted_roc([0.9, 0.8, 0.6, 0.5, 0.3], [1, 1, 1, 1, 0])
-    assert [working_point(roc, wanted) for wanted in (0.25, 0.3, 0.5, 1.0)] == [0.9, 0.8, 0.8, 0.5]
-
-
-def test_working_point_forgives_rounding_in_sums_of_weights() -> None:
-    roc = weighted_roc([5, 4, 3, 2, 1, 0], [1, 1, 1, 1, 1, 0], [0.1, 0.1, 0.1, 0.3, 0.4, 1.0])
-    assert working_point(roc, 0.3) == 3.0
-
-
-@pytest.mark.parametrize("wanted", [0.0, -0.1, 1.5, float("nan")])
-def test_working_point_refuses_an_efficiency_that_is_none(wanted: float) -> None:
-    roc = weighted_roc([2, 1], [1, 0])
-    with pytest.raises(DeclarationError, match=r"signal efficiency .* is not above 0 and at most 1"):
-        working_point(roc, wanted)
-
-
-def test_efficiency_counts_events_at_the_threshold_as_passing() -> None:
-    point = efficiency_at(0.5, np.float32([0.9, 0.5, 0.4, 0.5, 0.2, 0.1]), [1, 1, 1, 0, 0, 0])
-    assert (point.n_signal, point.n_background) == (2, 1)
-    assert astuple(point.signal_efficiency) == pytest.approx((2 / 3, np.sqrt(2 / 27)))
-    assert point.background_efficiency.value == pytest.approx(1 / 3)
-    assert astuple(point.rejection) == pytest.approx((3.0, 9.0 * np.sqrt(2 / 27)))
-    assert point.purity.value == pytest.approx(2 / 3)
-
-
-def test_efficiency_error_is_that_of_a_weighted_binomial() -> None:
-    """Signal passes with weights 3 and -1, fails with 2: e = 1/2, Var = (9/4 + 1/4 + 4/4) / 16."""
-    point = efficiency_at(0.5, [0.9, 0.8, 0.1, 0.7, 0.2], [1, 1, 1, 0, 0], [3, -1, 2, 1, 1])
-    assert astuple(point.signal_efficiency) == pytest.approx((0.5, np.sqrt(3.5 / 16.0)))
-
-
-def test_purity_counts_weights_not_events() -> None:
-    point = efficiency_at(0.5, [0.9, 0.8, 0.1, 0.2], [1, 0, 1, 0], [1.0, 9.0, 1.0, 9.0])
-    assert point.purity.value == pytest.approx(0.1)
-
-
-def test_threshold_above_all_scores_keeps_nothing() -> None:
-    point = efficiency_at(np.inf, [0.9, 0.8, 0.1], [1, 0, 0])
-    assert (point.signal_efficiency.value, point.background_efficiency.value) == (0.0, 0.0)
-    assert point.rejection.value == np.inf
-    assert np.isnan(point.purity.value)
-
-
-def test_an_efficiency_of_none_or_all_has_no_error() -> None:
-    point = efficiency_at(0.5, [0.9, 0.8, 0.1, 0.2], [1, 1, 0, 0])
-    found = np.array([astuple(point.signal_efficiency), astuple(point.background_efficiency), astuple(point.purity)])
-    np.testing.assert_array_equal(found, [[1.0, np.nan], [0.0, np.nan], [1.0, np.nan]])
 
 
 def test_thinned_curve_keeps_ends_and_follows_the_whole_one() -> None:
