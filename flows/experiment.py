@@ -16,6 +16,7 @@ from models.evaluation import EvaluationSpec
 from models.training import TrainingSpec
 from pipeline.dataset import hash_of
 from pipeline.declare import Declaration, read_declaration, read_toml
+from pipeline.errors import nearest_spelling
 from pipeline.plan import DataSpec
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -46,6 +47,16 @@ class Experiment(DataSpec):
         if not head.n_classes(len(self.classes)):
             msg = f"model.head = {self.model.head!r} needs {head.needs}, and the samples hold: "
             raise ValueError(msg + ", ".join(self.classes))
+        return self
+
+    @model_validator(mode="after")
+    def _bins_are_of_spectators(self) -> "Experiment":
+        spectators = self.features.spectators
+        for point in self.evaluation.working_points:
+            if point.bins and (name := point.bins.variable) not in spectators:
+                msg = f"evaluation.working_points: {point.name!r} has bins of {name!r}, which is no spectator"
+                hint = nearest_spelling(name, spectators)
+                raise ValueError(f"{msg}{hint}; write [features] spectators = [{name!r}]")
         return self
 
     @property

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
-from models.evaluation import Evaluation
+from models.evaluation import recorded_auc
 from models.metrics import auc_difference
 from models.scored import Measured
 from pipeline.dataset import EventArrays
@@ -98,5 +98,5 @@ def _split_of(bundle: Bundle) -> tuple[Any, ...]:
 
 
 def _recorded_difference(challenger: Bundle, champion: Bundle) -> Measured:
-    ours, theirs = (Evaluation.from_json(bundle.read_json("evaluation.json")).auc for bundle in (challenger, champion))
+    ours, theirs = (recorded_auc(bundle.read_json("evaluation.json")) for bundle in (challenger, champion))
     return Measured(ours.value - theirs.value, (ours.error**2 + theirs.error**2) ** 0.5)

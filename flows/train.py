@@ -19,6 +19,7 @@ import numpy as np
 from flows.experiment import ExperimentFile
 from flows.findings import final_metrics, training_summary, write_findings
 from flows.home import datasets, runs
+from flows.judging import ExportedNetwork, evaluate_networks
 from flows.promote import Decision, decide
 from flows.provenance import code_version, software
 from flows.resumption import Workplace, training_key, workplace
@@ -32,26 +33,21 @@ from models.bundle import (
     NETWORK,
     Bundle,
     BundleManifest,
-    ScoringGraph,
     Threshold,
     name_in_fold,
     write_bundle,
 )
-from models.evaluation import Evaluation, ScoredPart, evaluate
+from models.evaluation import Evaluation
 from models.export import assert_parity, export_onnx
 from models.folds import KnownEvents
 from models.training import TrainingRecord, train, training_events
-from pipeline.dataset import EventArrays, PreparedDataset, cut_flow_rows, loaded_blocks
+from pipeline.dataset import PreparedDataset, cut_flow_rows
 from pipeline.errors import BundleError, RegistryError
 from pipeline.prepare import prepare
 from pipeline.progress import Progress, nobody_watches
-from pipeline.splitting import PARTS
 
 if TYPE_CHECKING:
     import keras
-
-SCORED_AT_ONCE = 262_144
-"""Events of a part that are in memory while it is scored."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +56,6 @@ class TrainedNetwork:
 
     network: "keras.Model"
     record: TrainingRecord
-
-
-@dataclass(frozen=True)
-class ExportedNetwork:
-    """The files of an exported network; ``parity`` is the largest difference between ONNX and Keras scores."""
-
-    graph: Path
-    network: Path
-    parity: float
 
 
 @dataclass(frozen=True)
@@ -119,7 +106,7 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
                 trained.append(run(train_network, file, dataset, place, tracked, progress))
                 exported.append(run(export_network, file, dataset, trained[-1], folder))
             records = tuple(network.record for network in trained)
-            evaluation = run(evaluate_networks, file, datasets, exported)
+            evaluation = run(evaluate_networks, file, datasets, exported, progress)
             bundle = run(make_bundle, file, datasets, exported, evaluation, tracked, folder)
             report = run(write_findings, file, datasets, records, evaluation, bundle, tracked, folder)
             version = run(register_bundle, file, bundle, evaluation, tracked)
@@ -218,34 +205,6 @@ def export_network(
     trained.network.save(keras_file)
     features = dataset.part("train").features
     return ExportedNetwork(graph, keras_file, assert_parity(graph, scoring, transform, features, seed=0))
-
-
-def evaluate_networks(
-    file: ExperimentFile, datasets: Sequence[PreparedDataset], exported: Sequence[ExportedNetwork]
-) -> Evaluation:
-    """Score all parts with the exported networks, each with those of its own fold, and judge the scores."""
-    graphs = [ScoringGraph(network.graph) for network in exported]
-    train, validation, test = (
-        _joined([_scored(graph, dataset.part(part)) for graph, dataset in zip(graphs, datasets, strict=True)])
-        for part in PARTS
-    )
-    return evaluate(train, validation, test, file.content.evaluation)
-
-
-def _joined(folds: Sequence[ScoredPart]) -> ScoredPart:
-    """Return the events of all folds; each fold's weights stand for the whole sample, and so do all together."""
-    return ScoredPart(
-        scores=np.concatenate([fold.scores for fold in folds]),
-        labels=np.concatenate([fold.labels for fold in folds]),
-        weights=np.concatenate([fold.weights for fold in folds]) / len(folds),
-    )
-
-
-def _scored(graph: ScoringGraph, part: EventArrays) -> ScoredPart:
-    # Block by block through the file, so that a large part does not become resident as a whole.
-    blocks = [(graph.score(b.features), b.label, b.physics_weight) for b in loaded_blocks(part, SCORED_AT_ONCE)]
-    scores, labels, weights = map(np.concatenate, zip(*blocks, strict=True))
-    return ScoredPart(scores, labels, weights)
 
 
 def make_bundle(

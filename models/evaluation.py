@@ -1,86 +1,100 @@
 """One honest record of how good a scorer is, on events that it did not learn from.
 
-Owns which question is asked of which part of the data, and the record of the answers: the AUC and the
-curves are quoted on the test part; thresholds are chosen on the validation part and quoted on the test
-part; the training part is looked at only to see how far it differs. The definitions are in ``metrics``,
-the pictures in ``plots``, the page in ``report``.
+Owns which question is asked of which part of the data, and the record of the answers: everything is quoted on the
+test part, unless its name says otherwise; thresholds are chosen on the validation part and quoted on the test part;
+the training part is looked at only to see how far it differs. The definitions are in the modules that are composed
+here, the pictures in ``plots``, the page in ``report``.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, Field, field_validator
 
+from models.baselines import BASELINES
+from models.bootstrap import RocBand, bootstrap_roc
+from models.comparison import Standing, leader_board
+from models.histograms import KINDS, ClassCount, Kind, PartName, ScoreHistogram, class_count, score_histogram
 from models.metrics import Roc, auc_with_error, thin_roc, weighted_roc
-from models.scored import Measured, effective_events
-from models.working_points import WorkingPoint, efficiency_at, working_point
+from models.overtraining import Overtraining, overtraining
+from models.probabilities import CalibrationError, Reliability, brier_score, calibration_error, log_loss, reliability
+from models.scored import Floats, Measured, ScoredEvents, require_positive_sums, scored_events
+from models.significance import QuotedSignificance, SignificanceScan, best_threshold, quote, scan
+from models.working_points import Cut, QuotedCut, WorkingPoint, WorkingPointSpec, choose, efficiency_at, working_point
+from models.working_points import quote as quote_cut
 from pipeline.declare import Declaration
-from pipeline.errors import DataError
+from pipeline.errors import DataError, nearest_spelling
 
-PartName = Literal["train", "validation", "test"]
-Kind = Literal["signal", "background"]
-
-KINDS: tuple[Kind, Kind] = ("signal", "background")
-N_BINS = 40
 N_ROC_POINTS = 500
+NETWORK = "network"
+"""The name of the network on the leader board."""
 
 
 class EvaluationSpec(Declaration):
     """The ``[evaluation]`` section of an experiment file.
 
-    ``background_uncertainty`` and ``baselines`` are read and checked; the evaluation does not use them yet.
+    ``working_points`` are thresholds with a name, which scoring applies. ``background_uncertainty`` is relative, and a
+    significance is quoted only where at least ``min_background_events`` raw background events pass. ``baselines`` are
+    trained on the same events. ``replicas`` is the number of bootstrap replicas behind the errors of the ROC curve.
     """
 
     signal_efficiencies: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = (0.3, 0.5, 0.7)
+    working_points: tuple[WorkingPointSpec, ...] = ()
     background_uncertainty: float = Field(default=0.1, ge=0.0, allow_inf_nan=False)
-    baselines: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    min_background_events: int = Field(default=10, ge=0)
+    baselines: tuple[str, ...] = ()
+    replicas: int = Field(default=300, ge=2, le=10_000)
+
+    @field_validator("baselines")
+    @classmethod
+    def _are_in_the_table(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        problems = [
+            f"{name!r} is no baseline{nearest_spelling(name, BASELINES)}; there are: {', '.join(sorted(BASELINES))}"
+            for name in names
+            if name not in BASELINES
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return tuple(dict.fromkeys(names))
+
+    @field_validator("working_points")
+    @classmethod
+    def _have_names_of_their_own(cls, points: tuple[WorkingPointSpec, ...]) -> tuple[WorkingPointSpec, ...]:
+        names = [point.name for point in points]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two working points are called {twice[0]!r}; every one needs a name of its own")
+        return points
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredPart:
-    """Events of one part of the data: scores, labels (1 = signal), physics weights, each ``(n_events,)``."""
+    """Events of one part of the data, first axis ``n_events`` everywhere.
+
+    Scores, labels (1 = signal), physics weights, and the spectators by their names.
+    """
 
     scores: NDArray[np.floating]
     labels: NDArray[np.integer]
     weights: NDArray[np.floating]
+    columns: Mapping[str, Floats] = field(default_factory=dict)
 
+    def events(self, name: PartName) -> ScoredEvents:
+        """Return the checked events.
 
-@dataclass(frozen=True)
-class ClassCount:
-    """How many events of one class a part has, and what their weights amount to."""
+        Raises:
+            DataError: they cannot be judged; the message names the part.
 
-    part: PartName
-    kind: Kind
-    events: int
-    sum_of_weights: float
-    effective_events: float
-    negative_weights: int
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreHistogram:
-    """Sums of weights, and of squared weights, in equal bins of the score from 0 to 1.
-
-    Scores outside fall into the first or last bin, so that the sums are those of all events.
-    """
-
-    part: PartName
-    kind: Kind
-    sums: NDArray[np.float64]
-    squares: NDArray[np.float64]
-
-    @property
-    def edges(self) -> NDArray[np.float64]:
-        """The bin edges, ``(n_bins + 1,)``."""
-        return np.linspace(0.0, 1.0, self.sums.size + 1)
-
-    def density(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the histogram at unit area and its errors (those of the bin contents alone)."""
-        scale = self.sums.size / self.sums.sum()
-        return self.sums * scale, np.sqrt(self.squares) * abs(scale)
+        """
+        try:
+            events = scored_events(self.scores, self.labels, self.weights)
+            sums = (float(events.weights_where(mask).sum()) for mask in (events.is_signal, ~events.is_signal))
+            require_positive_sums(*sums)
+        except DataError as error:
+            raise DataError(f"the {name} part cannot be judged: {error}") from error
+        return events
 
 
 @dataclass(frozen=True)
@@ -91,21 +105,64 @@ class QuotedPoint:
     quoted: WorkingPoint
 
 
+@dataclass(frozen=True)
+class NamedPoint:
+    """A working point that scoring applies, and what it keeps: of all events, then bin by bin.
+
+    Where it could not be had, ``cut`` is ``None`` and ``problem`` says why.
+    """
+
+    name: str
+    cut: Cut | None
+    quoted: tuple[QuotedCut, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Significance:
+    """The significance above each threshold, and at the one that is best on the validation part.
+
+    Where no threshold could be chosen, ``quoted`` is ``None`` and ``problem`` says why.
+    """
+
+    scan: SignificanceScan
+    quoted: QuotedSignificance | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Probabilities:
+    """How far scores are probabilities, at the share of signal ``signal_fraction`` that the training weights had."""
+
+    signal_fraction: float
+    brier_score: Measured
+    log_loss: Measured
+    reliability: Reliability
+    calibration_error: CalibrationError
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The record: numbers of the test part, unless their name says otherwise.
-
-    ``gap`` is AUC(train) - AUC(test), its error the two in quadrature; ``roc`` is thinned.
-    """
+    """The record: numbers of the test part, unless their name says otherwise; ``roc`` is thinned."""
 
     auc: Measured
     auc_train: Measured
     auc_validation: Measured
-    gap: Measured
+    overtraining: Overtraining
     roc: Roc
+    band: RocBand
     working_points: tuple[QuotedPoint, ...]
+    named_points: tuple[NamedPoint, ...]
+    significance: Significance
+    probabilities: Probabilities | None
+    leader_board: tuple[Standing, ...]
     histograms: tuple[ScoreHistogram, ...]
     counts: tuple[ClassCount, ...]
+
+    @property
+    def gap(self) -> Measured:
+        """AUC(train) - AUC(test)."""
+        return self.overtraining.auc.gap
 
     def histogram(self, part: PartName, kind: Kind) -> ScoreHistogram:
         """Return the score histogram of a class in the train or test part."""
@@ -113,60 +170,62 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain lists and dictionaries; a number that does not exist is ``None``."""
-        record = asdict(self)
-        for point, written in zip(self.working_points, record["working_points"], strict=True):
-            written["quoted"]["rejection"] = asdict(point.quoted.rejection)
-        plain: dict[str, Any] = _plain(record)
-        return plain
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Evaluation":
-        """Read back what `to_json` gave."""
-        return cls(
-            auc=_measured(record["auc"]),
-            auc_train=_measured(record["auc_train"]),
-            auc_validation=_measured(record["auc_validation"]),
-            gap=_measured(record["gap"]),
-            roc=_roc(record["roc"]),
-            working_points=tuple(_quoted_point(point) for point in record["working_points"]),
-            histograms=tuple(_histogram(histogram) for histogram in record["histograms"]),
-            counts=tuple(ClassCount(**count) for count in record["counts"]),
-        )
+        record: dict[str, Any] = _plain(asdict(self))
+        return record
 
 
-def evaluate(train: ScoredPart, validation: ScoredPart, test: ScoredPart, spec: EvaluationSpec) -> Evaluation:
+def evaluate(
+    train: ScoredPart,
+    validation: ScoredPart,
+    test: ScoredPart,
+    spec: EvaluationSpec,
+    *,
+    random: np.random.Generator,
+    signal_fraction: float | None = None,
+    rivals: Mapping[str, ArrayLike] | None = None,
+) -> Evaluation:
     """Judge scores on the three parts of a data set.
+
+    Args:
+        train: events that the scorer learnt from.
+        validation: events by which it was chosen, and thresholds are.
+        test: events that it has never met.
+        spec: what is asked.
+        random: draws the bootstrap replicas.
+        signal_fraction: the share of signal in the sum of training weights, at which scores are probabilities;
+            without it that in the sum of physics weights.
+        rivals: scores of others on the test events, by their names.
 
     Raises:
         DataError: a part cannot be judged: lengths differ, a class is missing or has no positive sum of
             weights, or scores are not finite; the message names the part.
 
     """
-    parts: dict[PartName, ScoredPart] = {"train": train, "validation": validation, "test": test}
-    areas = {name: _auc(name, part) for name, part in parts.items()}
+    scored: dict[PartName, ScoredPart] = {"train": train, "validation": validation, "test": test}
+    parts = {name: part.events(name) for name, part in scored.items()}
+    areas = {name: auc_with_error(part.scores, part.is_signal, part.weights) for name, part in parts.items()}
+    arrays = test.scores, test.labels, test.weights
     return Evaluation(
         auc=areas["test"],
         auc_train=areas["train"],
         auc_validation=areas["validation"],
-        gap=_difference(areas["train"], areas["test"]),
-        roc=thin_roc(weighted_roc(test.scores, test.labels, test.weights), N_ROC_POINTS),
+        overtraining=overtraining(parts["train"], parts["test"]),
+        roc=thin_roc(weighted_roc(*arrays), N_ROC_POINTS),
+        band=bootstrap_roc(*arrays, random=random, n_replicas=spec.replicas),
         working_points=tuple(_quote(spec.signal_efficiencies, validation, test)),
-        histograms=tuple(_fill(name, kind, parts[name]) for name in ("train", "test") for kind in KINDS),
-        counts=tuple(_count(name, kind, part) for name, part in parts.items() for kind in KINDS),
+        named_points=tuple(_named_point(point, validation, test) for point in spec.working_points),
+        significance=_significance(validation, test, spec),
+        probabilities=_probabilities(parts["test"], signal_fraction),
+        leader_board=leader_board({NETWORK: test.scores, **(rivals or {})}, test.labels, test.weights),
+        histograms=tuple(score_histogram(name, kind, parts[name]) for name in parts for kind in KINDS),
+        counts=tuple(class_count(name, kind, part) for name, part in parts.items() for kind in KINDS),
     )
 
 
-def _auc(name: PartName, part: ScoredPart) -> Measured:
-    try:
-        return auc_with_error(part.scores, part.labels, part.weights)
-    except DataError as error:
-        msg = f"the {name} part cannot be judged: {error}"
-        raise DataError(msg) from error
-
-
-def _difference(one: Measured, other: Measured) -> Measured:
-    # The parts share no event, so their fluctuations are independent.
-    return Measured(one.value - other.value, float(np.hypot(one.error, other.error)))
+def recorded_auc(record: Mapping[str, Any]) -> Measured:
+    """Return the AUC of a record that ``Evaluation.to_json`` made, with its error."""
+    value, error = record["auc"]["value"], record["auc"]["error"]
+    return Measured(float(value), float("nan") if error is None else float(error))
 
 
 def _quote(efficiencies: tuple[float, ...], validation: ScoredPart, test: ScoredPart) -> Iterator[QuotedPoint]:
@@ -176,71 +235,61 @@ def _quote(efficiencies: tuple[float, ...], validation: ScoredPart, test: Scored
         yield QuotedPoint(requested, efficiency_at(threshold, test.scores, test.labels, test.weights))
 
 
-def _fill(name: PartName, kind: Kind, part: ScoredPart) -> ScoreHistogram:
-    members = _members(kind, part)
-    weights = np.asarray(part.weights[members], dtype=np.float64)
-    bins = np.clip(part.scores[members] * N_BINS, 0, N_BINS - 1).astype(np.intp)
-    return ScoreHistogram(
-        part=name,
-        kind=kind,
-        sums=np.bincount(bins, weights=weights, minlength=N_BINS).astype(np.float64),
-        squares=np.bincount(bins, weights=weights**2, minlength=N_BINS).astype(np.float64),
+def _named_point(spec: WorkingPointSpec, validation: ScoredPart, test: ScoredPart) -> NamedPoint:
+    chosen_on, quoted_on = (
+        (part.scores, part.labels, part.weights, part.columns[spec.bins.variable] if spec.bins else None)
+        for part in (validation, test)
     )
+    try:
+        cut = choose(spec, *chosen_on)
+        return NamedPoint(spec.name, cut, quote_cut(cut, *quoted_on))
+    except DataError as error:
+        # A training is not thrown away for a request that its scores cannot meet.
+        return NamedPoint(spec.name, None, problem=str(error))
 
 
-def _count(name: PartName, kind: Kind, part: ScoredPart) -> ClassCount:
-    weights = np.asarray(part.weights[_members(kind, part)], dtype=np.float64)
-    return ClassCount(
-        part=name,
-        kind=kind,
-        events=weights.size,
-        sum_of_weights=float(weights.sum()),
-        effective_events=effective_events(weights),
-        negative_weights=int(np.count_nonzero(weights < 0.0)),
+def _significance(validation: ScoredPart, test: ScoredPart, spec: EvaluationSpec) -> Significance:
+    uncertainty, fewest = spec.background_uncertainty, spec.min_background_events
+    chosen_on, shown = (
+        scan(part.scores, part.labels, part.weights, background_uncertainty=uncertainty, min_background_events=fewest)
+        for part in (validation, test)
     )
+    try:
+        threshold = best_threshold(chosen_on)
+    except DataError as error:
+        return Significance(shown, None, str(error))
+    arrays = test.scores, test.labels, test.weights
+    return Significance(shown, quote(threshold, *arrays, uncertainty, min_background_events=fewest))
 
 
-def _members(kind: Kind, part: ScoredPart) -> NDArray[np.bool_]:
-    return np.asarray(part.labels == (1 if kind == "signal" else 0))
+def _probabilities(test: ScoredEvents, signal_fraction: float | None) -> Probabilities | None:
+    """Return ``None`` for scores outside [0, 1], which are no probabilities."""
+    if test.scores.min() < 0.0 or test.scores.max() > 1.0:
+        return None
+    weights = test.weights_where(np.ones(test.scores.shape, dtype=np.bool_)).copy()
+    if signal_fraction is None:
+        signal_fraction = float(weights[test.is_signal].sum() / weights.sum())
+    for members, share in ((test.is_signal, signal_fraction), (~test.is_signal, 1.0 - signal_fraction)):
+        weights[members] *= share / weights[members].sum()
+    arrays = test.scores, test.is_signal, weights
+    return Probabilities(
+        signal_fraction=signal_fraction,
+        brier_score=brier_score(*arrays),
+        log_loss=log_loss(*arrays),
+        reliability=reliability(*arrays),
+        calibration_error=calibration_error(*arrays),
+    )
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
+    if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    if isinstance(value, float):
+    if isinstance(value, np.ndarray):
+        return [_plain(inner) for inner in value.tolist()]
+    if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
-    return value
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
-
-
-def _measured(record: Mapping[str, Any]) -> Measured:
-    return Measured(_number(record["value"]), _number(record["error"]))
-
-
-def _roc(record: Mapping[str, Any]) -> Roc:
-    fpr, tpr = np.array(record["fpr"]), np.array(record["tpr"])
-    # The curve begins above every score, at +inf, which JSON cannot say.
-    return Roc(fpr, tpr, np.array([np.inf, *record["thresholds"][1:]]))
-
-
-def _quoted_point(record: Mapping[str, Any]) -> QuotedPoint:
-    quoted = record["quoted"]
-    point = WorkingPoint(
-        threshold=_number(quoted["threshold"]),
-        signal_efficiency=_measured(quoted["signal_efficiency"]),
-        background_efficiency=_measured(quoted["background_efficiency"]),
-        purity=_measured(quoted["purity"]),
-        n_signal=quoted["n_signal"],
-        n_background=quoted["n_background"],
-    )
-    return QuotedPoint(record["requested"], point)
-
-
-def _histogram(record: Mapping[str, Any]) -> ScoreHistogram:
-    sums, squares = np.array(record["sums"]), np.array(record["squares"])
-    return ScoreHistogram(record["part"], record["kind"], sums, squares)
+    return int(value) if isinstance(value, np.integer) else value

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from models.evaluation import KINDS, Evaluation, Kind
+from models.evaluation import Evaluation
+from models.histograms import KINDS, Kind
 from models.scored import Measured
 
 ClassNames = Mapping[Kind, str]
