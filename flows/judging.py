@@ -1,8 +1,8 @@
 """Judging: what the trained networks, and the baselines beside them, make of events that they have not seen.
 
-Owns which events are scored by which network. Without folds that is plain. With k folds the test part of each fold is
-scored by the fold's own network, so that every event is judged once; and of the training and validation parts, which
-hold every event k - 1 times, each fold takes the events that the next fold tests, so that these are judged once as well.
+Owns which events are scored by which network. Without folds that is plain. With k folds the test part of each fold
+is scored by the fold's own network, so that every event is judged once. Training and validation parts hold every event
+k - 1 times; of these each fold takes the events that the next fold tests, so that they are judged once as well.
 """
 
 from collections.abc import Sequence
@@ -93,7 +93,7 @@ def _scored_in_fold(graph: ScoringGraph, dataset: PreparedDataset, part: str, n_
 def _judged(identities: NDArray[np.uint64], part: str, fold: int, n_folds: int) -> NDArray[np.bool_] | slice:
     if n_folds == 1 or part == "test":
         return slice(None)
-    return assign_folds(identities, n_folds) == (fold + 1) % n_folds
+    return np.equal(assign_folds(identities, n_folds), (fold + 1) % n_folds)
 
 
 def _baseline_scores(name: str, dataset: PreparedDataset, seed: int) -> NDArray[np.float64]:
