@@ -7,15 +7,16 @@ here, the pictures in ``plots``, the page in ``report``.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from models.baselines import BASELINES
 from models.bootstrap import RocBand, bootstrap_roc
+from models.calibration import Calibration, Method, fit_calibration
 from models.comparison import Standing, leader_board
 from models.histograms import KINDS, ClassCount, Kind, PartName, ScoreHistogram, class_count, score_histogram
 from models.metrics import Roc, auc_with_error, thin_roc, weighted_roc
@@ -37,16 +38,20 @@ class EvaluationSpec(Declaration):
     """The ``[evaluation]`` section of an experiment file.
 
     ``working_points`` are thresholds with a name, which scoring applies. ``background_uncertainty`` is relative, and a
-    significance is quoted only where at least ``min_background_events`` raw background events pass. ``baselines`` are
-    trained on the same events. ``replicas`` is the number of bootstrap replicas behind the errors of the ROC curve.
+    significance is quoted only where at least ``min_background_events`` raw background events pass. ``calibration``
+    makes probabilities of scores, for events of which ``expected_signal_fraction`` are signal (default: what the
+    training weights had). ``baselines`` are trained on the same events. ``replicas`` is the number of bootstrap
+    replicas behind the errors of the ROC curve.
     """
 
     signal_efficiencies: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = (0.3, 0.5, 0.7)
     working_points: tuple[WorkingPointSpec, ...] = ()
     background_uncertainty: float = Field(default=0.1, ge=0.0, allow_inf_nan=False)
     min_background_events: int = Field(default=10, ge=0)
+    calibration: Method | None = None
+    expected_signal_fraction: float | None = Field(default=None, gt=0.0, lt=1.0)
     baselines: tuple[str, ...] = ()
-    replicas: int = Field(default=300, ge=2, le=10_000)
+    replicas: int = Field(default=1000, ge=2, le=10_000)
 
     @field_validator("baselines")
     @classmethod
@@ -59,6 +64,12 @@ class EvaluationSpec(Declaration):
         if problems:
             raise ValueError("; ".join(problems))
         return tuple(dict.fromkeys(names))
+
+    @model_validator(mode="after")
+    def _has_something_to_shift(self) -> Self:
+        if self.expected_signal_fraction is not None and self.calibration is None:
+            raise ValueError("expected_signal_fraction needs a calibration: 'temperature', 'platt' or 'isotonic'")
+        return self
 
     @field_validator("working_points")
     @classmethod
@@ -142,6 +153,19 @@ class Probabilities:
 
 
 @dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A map from score to probability, learnt on the validation part, and what it is worth on the test part.
+
+    Where it could not be had, ``calibration`` is ``None`` and ``problem`` says why. ``probabilities`` are those before
+    the shift to an expected share of signal.
+    """
+
+    calibration: Calibration | None
+    probabilities: Probabilities | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """The record: numbers of the test part, unless their name says otherwise; ``roc`` is thinned."""
 
@@ -155,6 +179,7 @@ class Evaluation:
     named_points: tuple[NamedPoint, ...]
     significance: Significance
     probabilities: Probabilities | None
+    calibrated: Calibrated | None
     leader_board: tuple[Standing, ...]
     histograms: tuple[ScoreHistogram, ...]
     counts: tuple[ClassCount, ...]
@@ -216,6 +241,7 @@ def evaluate(
         named_points=tuple(_named_point(point, validation, test) for point in spec.working_points),
         significance=_significance(validation, test, spec),
         probabilities=_probabilities(parts["test"], signal_fraction),
+        calibrated=_calibrated(spec, parts["validation"], parts["test"], signal_fraction) if spec.calibration else None,
         leader_board=leader_board({NETWORK: test.scores, **(rivals or {})}, test.labels, test.weights),
         histograms=tuple(score_histogram(name, kind, parts[name]) for name in parts for kind in KINDS),
         counts=tuple(class_count(name, kind, part) for name, part in parts.items() for kind in KINDS),
@@ -279,6 +305,20 @@ def _probabilities(test: ScoredEvents, signal_fraction: float | None) -> Probabi
         reliability=reliability(*arrays),
         calibration_error=calibration_error(*arrays),
     )
+
+
+def _calibrated(
+    spec: EvaluationSpec, validation: ScoredEvents, test: ScoredEvents, signal_fraction: float | None
+) -> Calibrated:
+    arrays = validation.scores, validation.is_signal, validation.weights
+    try:
+        calibration = fit_calibration(str(spec.calibration), *arrays, signal_fraction)
+        mapped = replace(test, scores=calibration.apply(test.scores))
+    except DataError as error:
+        return Calibrated(None, problem=str(error))
+    if spec.expected_signal_fraction:
+        calibration = calibration.for_fraction(spec.expected_signal_fraction)
+    return Calibrated(calibration, _probabilities(mapped, signal_fraction))
 
 
 def _plain(value: Any) -> Any:
