@@ -269,6 +269,8 @@ def _lines(*keys: str) -> Callable[[Any], str]:
 def _trained_text(record: Any) -> str:
     events, training = record["events"], record["training"]
     parts = ", ".join(f"{events[part]:,} {part}" for part in ("train", "validation", "test"))
+    if (folds := training["folds"]) > 1:
+        parts += f" in the first of {folds} folds, which test every event once"
     return "\n".join(
         [
             f"model           {record['model']} version {record['version']}",

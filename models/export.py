@@ -270,6 +270,7 @@ def assert_parity(
     Raises:
         BundleError: they differ by more than rounding, or a score is not finite.
     """
+    import keras
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -278,7 +279,7 @@ def assert_parity(
         rows = parity_rows(features, transform, n_rows, seed)
         inputs = transform.apply(rows)
         exported = session.run([OUTPUT], {INPUT: rows})[0]
-        expected = np.asarray(network.predict(inputs, batch_size=n_rows, verbose=0))[:, 0]
+        expected = np.asarray(keras.ops.convert_to_numpy(network(inputs, training=False)))[:, 0]
         difference = np.abs(exported - expected).max()
         if not difference <= PARITY_TOLERANCE:
             msg = f"ONNX and Keras scores of {n_rows} events differ by {difference:g}"

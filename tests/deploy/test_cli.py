@@ -99,7 +99,7 @@ def test_a_simulated_experiment_passes_its_check(winnow, monkeypatch, tmp_path):
 RECORD = {"model", "version", "promoted", "run_id", "bundle", "report", "auc", "auc_error", "events", "training"}
 EVENTS = {"read", "kept", "cut", "left_out", "train", "validation", "test"}
 TRAINING = {
-    *("epochs", "seconds", "events_per_second", "device", "backend"),
+    *("folds", "epochs", "seconds", "events_per_second", "device", "backend"),
     *("compiled", "compile_seconds", "resumed_after"),
 }
 
