@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
-from models.importance import Shares, error_beyond_noise, noise_of_squares, shares_of
 from models.scored import Floats, Measured, ScoredEvents, effective_events, scored_events
+from models.shares import Shares, error_beyond_noise, noise_of_squares, shares_of
 from pipeline.errors import DataError, DeclarationError
 
 N_BINS = 20

@@ -16,13 +16,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import hist
 import numpy as np
 import uproot
 from numpy.typing import ArrayLike, NDArray
 
+from models.histograms import Kind
 from models.scored import Floats, scored_events
 from models.significance import asimov_significance
 from pipeline.durable import flush
@@ -30,8 +31,6 @@ from pipeline.errors import DataError, DeclarationError, UnwritableError
 from pipeline.simulation.files import write_whole
 
 log = logging.getLogger(__name__)
-
-Kind = Literal["signal", "background"]
 
 N_FINE_BINS = 200
 CANCELLED = 1e-9  # of its error: a sum of weights below this is what rounding leaves of nothing

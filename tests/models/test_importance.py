@@ -17,9 +17,7 @@ from models.importance import (
     InputSeparation,
     correlations,
     input_separations,
-    noise_of_squares,
     permutation_importance,
-    shares_of,
 )
 from models.metrics import auc_difference, auc_with_error
 from models.scored import Measured
@@ -333,31 +331,12 @@ def test_the_own_auc_of_an_input_keeps_its_direction() -> None:
     assert separation_of(-values, labels, weights).signal_has == "higher values"
 
 
-def test_a_bin_with_a_negative_sum_holds_nothing() -> None:
-    shares = shares_of(np.array([0, 0, 1, 2]), np.array([1.0, -3.0, 1.0, 3.0]), 4)
-    assert shares.values.tolist() == [0.0, 0.25, 0.75, 0.0]
-    assert (shares.total, shares.negative) == (4.0, 1)
-
-
 def test_negative_bins_are_counted_and_leave_the_separation_within_zero_and_one() -> None:
     values, labels = np.repeat([0.0, 1.0], 60), np.tile([1, 0], 60)
     weights = np.where((values == 0.0) & (labels == 1), -0.5, 1.0)
     found = separation_of(values, labels, weights)
     assert found.negative_bins == 1
     assert measured_separation(found) == pytest.approx(0.5 * (0.5 + 0.25 / 1.5))
-
-
-def test_variance_of_a_share_without_weights_is_binomial() -> None:
-    shares = shares_of(np.repeat([0, 1], [30, 70]), np.ones(100), 2)
-    assert shares.variances() == pytest.approx([0.0021, 0.0021])
-    assert shares.variance_along(np.array([1.0, 0.0])) == pytest.approx(0.0021)
-
-
-def test_noise_of_equal_bins_is_that_of_chi_squared() -> None:
-    """Terms c (1 - 1/B) each, for c chi² of B - 1 degrees: mean c (B - 1) and variance 2 c² (B - 1); c = 3, B = 5."""
-    noise = noise_of_squares(np.full(5, 3.0 * 0.8))
-    assert noise.value == pytest.approx(12.0)
-    assert noise.error**2 == pytest.approx(72.0)
 
 
 def test_columns_are_answered_in_their_order() -> None:
