@@ -26,9 +26,8 @@ from numpy.typing import ArrayLike, NDArray
 from models.histograms import Kind
 from models.scored import Floats, scored_events
 from models.significance import asimov_significance
-from pipeline.durable import flush
+from pipeline.durable import flush, write_whole
 from pipeline.errors import DataError, DeclarationError, UnwritableError
-from pipeline.simulation.files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -1,9 +1,10 @@
-"""Durable: what is said to be on disk is on disk.
+"""Durable: what is said to be on disk is on disk, whole or not at all.
 
-Owns the one system call for it; who needs it, and in which order, is their own business.
+Owns the one system call for it, and the way of a single file to its name; who needs them is their own business.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -14,3 +15,15 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
+    """Let ``write`` fill a draft beside ``path``, flush it to disk and give it its name in one step."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")  # no pattern such as *.root finds it
+    try:
+        write(draft)
+        flush(draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path

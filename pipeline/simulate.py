@@ -19,9 +19,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from pipeline.declare import Declaration, declaration_error, read_declaration
+from pipeline.durable import write_whole
 from pipeline.errors import DeclarationError, nearest_spelling
 from pipeline.simulation.calorimeter import PionMuonOptions, pion_muon_files, pion_muon_sections
-from pipeline.simulation.files import Files, write_events, write_whole
+from pipeline.simulation.files import Files, write_events
 from pipeline.simulation.gaussians import GaussiansOptions, gaussians_files, gaussians_sections
 from pipeline.simulation.sky import StarGalaxyOptions, star_galaxy_files, star_galaxy_sections
 

@@ -4,8 +4,7 @@ Owns how simulated events are put on disk. What is in them belongs to the simula
 are written by ``sinks``, which has an original file to stay faithful to and is another matter.
 """
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,7 +15,7 @@ import pyarrow.csv
 import uproot
 
 from pipeline.chunk import Column
-from pipeline.durable import flush
+from pipeline.durable import write_whole
 
 Events: TypeAlias = Mapping[str, Column]
 """Columns by name. A jagged column of records named ``hit`` becomes ``nhit``, ``hit_<field>``, … in ROOT."""
@@ -38,18 +37,6 @@ def write_events(path: Path, events: Events, tree: str = "tracks") -> Path:
         ".csv": lambda d: _write_csv(d, events),
     }
     return write_whole(path, writers[path.suffix])
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
-    """Let ``write`` fill a draft beside ``path``, flush it to disk and give it its name in one step."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")  # no pattern such as *.root finds it
-    try:
-        write(draft)
-        flush(draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
 
 
 def _write_root(path: Path, events: Events, tree: str) -> None:

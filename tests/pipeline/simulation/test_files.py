@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import uproot
 
-from pipeline.simulation.files import write_events, write_whole
+from pipeline.durable import write_whole
+from pipeline.simulation.files import write_events
 
 
 def test_a_writer_that_fails_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
