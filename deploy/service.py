@@ -26,6 +26,9 @@ from starlette.exceptions import HTTPException
 from deploy.json_events import ScoringRequest, chunk_of_request, example_of, read_request
 from deploy.ports import is_free
 from flows.reference import ModelReference, is_folder, resolve
+from models.bundle import Bundle
+from models.companions import PASSES
+from pipeline.chunk import Chunk
 from pipeline.errors import DataError, DeclarationError, RegistryError, WinnowError
 
 log = logging.getLogger(__name__)
@@ -123,7 +126,8 @@ class ServedModel:
 def _try(reference: ModelReference) -> None:
     """Score one event, so that everything that is loaded on first use is loaded, and works."""
     bundle = reference.bundle
-    bundle.score(example_of(bundle.manifest.columns))
+    example = example_of(bundle.columns_to_read)
+    bundle.companions(example, bundle.score(example))
     log.info("tried %s version %s, bundle %s", reference.name, reference.version, bundle.digest)
 
 
@@ -149,7 +153,10 @@ def create_app(
 
     @app.post("/score", openapi_extra=_DOCUMENTED_BODY)
     async def score(request: Request) -> Response:
-        """Score events: raw columns in, one score an event and the version that gave it out."""
+        """Score events: raw columns in, one score an event and the version that gave it out.
+
+        Where the model has them: ``passes``, one list of truths for each working point, and ``probabilities``.
+        """
         reference = model.reference()
         body = await _body(request, max_bytes)
         return await run_in_threadpool(_answer, reference, body, max_events)
@@ -200,14 +207,25 @@ async def _body(request: Request, max_bytes: int) -> bytes:
 
 
 def _answer(reference: ModelReference, body: bytes, max_events: int) -> Response:
-    chunk = chunk_of_request(read_request(body), reference.bundle.manifest.columns)
+    chunk = chunk_of_request(read_request(body), reference.bundle.columns_to_read)
     if len(chunk) > max_events:
         msg = f"{len(chunk)} events in one request; at most {max_events} are taken, so send several requests"
         raise HTTPException(413, msg)
-    scores = reference.bundle.score(chunk).tolist()
     # Written here, off the event loop; a single-precision score is exact in the double that JSON's reader makes.
-    answer = json.dumps({"model": reference.name, "version": reference.version, "scores": scores})
+    answer = json.dumps({"model": reference.name, "version": reference.version, **_scored(reference.bundle, chunk)})
     return Response(answer, media_type="application/json")
+
+
+def _scored(bundle: Bundle, chunk: Chunk) -> dict[str, object]:
+    """Return the scores and, where the bundle has them, which cuts they pass and the probabilities of signal."""
+    scores = bundle.score(chunk)
+    answer: dict[str, object] = {"scores": scores.tolist()}
+    if bundle.manifest.cuts:
+        passes = bundle.passes(chunk, scores)
+        answer["passes"] = {name.removeprefix(PASSES): events.tolist() for name, events in passes.items()}
+    if bundle.manifest.calibration is not None:
+        answer["probabilities"] = bundle.probability(scores).tolist()
+    return answer
 
 
 def _description(model: ServedModel) -> dict[str, object]:
@@ -219,7 +237,7 @@ def _description(model: ServedModel) -> dict[str, object]:
         "version": reference.version,
         "digest": reference.bundle.digest,
         "classes": manifest.classes,
-        "columns": manifest.columns,
+        "columns": reference.bundle.columns_to_read,
         "problem": model.problem,
     }
 

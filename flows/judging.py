@@ -5,6 +5,7 @@ is scored by the fold's own network, so that every event is judged once. Trainin
 k - 1 times; of these each fold takes the events that the next fold tests, so that they are judged once as well.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from pipeline.dataset import PreparedDataset, loaded_blocks
 from pipeline.progress import Progress
 from pipeline.splitting import assign_folds
 from pipeline.table import EventTable, pack, table_of
+
+log = logging.getLogger(__name__)
 
 SCORED_AT_ONCE = 262_144
 """Events of a part that are in memory while it is scored."""
@@ -52,7 +55,7 @@ def evaluate_networks(
         progress(f"evaluate, baseline {name}", 0, n_tested)
         rivals[name] = np.concatenate([_baseline_scores(name, dataset, seed) for dataset in datasets])
     progress("evaluate, judge", n_tested, n_tested)
-    return evaluate(
+    evaluation = evaluate(
         scored["train"],
         scored["validation"],
         scored["test"],
@@ -61,6 +64,16 @@ def evaluate_networks(
         signal_fraction=0.5 if experiment.weights.balance == "classes" else None,
         rivals=rivals,
     )
+    _warn_of_problems(evaluation)
+    return evaluation
+
+
+def _warn_of_problems(evaluation: Evaluation) -> None:
+    for point in evaluation.named_points:
+        if point.problem:
+            log.warning("working point %r is left out: %s", point.name, point.problem)
+    if evaluation.calibrated and evaluation.calibrated.problem:
+        log.warning("there is no calibration: %s", evaluation.calibrated.problem)
 
 
 def _scored(graphs: Sequence[ScoringGraph], datasets: Sequence[PreparedDataset], part: str) -> ScoredPart:

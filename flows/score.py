@@ -1,6 +1,7 @@
 """Scoring files: every event of every file gets a score, exactly once.
 
-Owns which files are scored, where to, and the record of it. An output appears complete or not at all; a
+Owns which files are scored, where to, and the record of it. Beside the score stand, where the model has them, a column
+``passes_<name>`` for each working point and the ``probability`` of signal. An output appears complete or not at all; a
 file that is at fault is quarantined (left alone, and named) and the others go on; a file that this model
 has scored already is not scored again. An output is replaced where the same input, grown or changed, or a
 newer version of the same model asks for it; what holds the answer to another question stays.
@@ -10,7 +11,7 @@ import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -18,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flows.journal import JOURNAL, Journal, ScoredFile, announce, record
 from flows.reference import ModelReference
 from flows.steps import Run, directly
 from models.bundle import Bundle
 from pipeline.ahead import ahead
+from pipeline.chunk import Chunk
 from pipeline.dataset import hash_of_file
 from pipeline.errors import DataError, DeclarationError, UnwritableError, missing_column
 from pipeline.layout import Layout
@@ -89,13 +92,14 @@ def score_files(
     """Score files into the folder ``out``, each under its own name and in its own format.
 
     Raises:
-        DeclarationError: two inputs share a name, an output would replace an input, or ``out`` is a file or
-            cannot be written to.
+        DeclarationError: two inputs share a name, an output would replace an input, ``out`` is a file or
+            cannot be written to, or the score is to have the name of a column that the model adds beside it.
         WinnowError: something that is no file's fault; nothing half-written is left.
     """
     started = time.monotonic()
     _refuse_closed(out)
     _refuse_collisions(files, out)
+    _refuse_shared_name(reference.bundle, options.score_column)
     journal = Journal.read(out)
     results = [run(score_or_quarantine, reference, path, out / path.name, options, journal, progress) for path in files]
     return ScoreOutcome(
@@ -138,6 +142,13 @@ def _refuse_collisions(files: Sequence[Path], out: Path) -> None:
     inside = [path for path in files if (out / path.name).resolve() == path.resolve()]
     if inside:
         raise DeclarationError(f"--out {out} holds the input {inside[0].name!r} itself; choose another folder")
+
+
+def _refuse_shared_name(bundle: Bundle, score_column: str) -> None:
+    if score_column in bundle.companion_types:
+        added = ", ".join(bundle.companion_types)
+        msg = f"--score-column {score_column}: this model adds a column of that name; choose another than {added}"
+        raise DeclarationError(msg)
 
 
 def score_or_quarantine(
@@ -211,15 +222,17 @@ def _is_same_place(recorded: str, path: Path) -> bool:
 def score_file(
     reference: ModelReference, path: Path, target: Path, options: ScoreOptions, progress: Progress = nobody_watches
 ) -> ScoredFile:
-    """Score one file: every column is kept, and the score is added.
+    """Score one file: every column is kept, and the score is added with what follows from it.
 
     Raises:
-        DataError: the file is unreadable, lacks a column, or holds another kind of values; nothing is written.
+        DataError: the file is unreadable, lacks a column, holds another kind of values, or has a column of the
+            name of one that is added; nothing is written.
     """
     layout = layout_for(path, reference.bundle, options.layout)
     # Before the events are read: what is added to the file meanwhile makes it another one for the next run.
     digest = hash_of_file(path)
     found = describe(path, layout)
+    _refuse_taken_names(reference.bundle, path, found.columns)
     events_in, events_out = _write_scores(
         reference.bundle, path, target, layout, options, lambda n: progress(f"score {path.name}", n, found.n_events)
     )
@@ -242,24 +255,36 @@ def score_file(
     return scored
 
 
+def _refuse_taken_names(bundle: Bundle, path: Path, columns: Collection[str]) -> None:
+    """Refuse a file with a column that the model adds, but for the score, whose name may be chosen."""
+    if taken := [name for name in bundle.companion_types if name in columns]:
+        names = ", ".join(map(repr, taken))
+        raise UnwritableError(f"{path} already has {names}, which this model adds; rename or drop them in the input")
+
+
 def _write_scores(
     bundle: Bundle, path: Path, target: Path, layout: Layout, options: ScoreOptions, tell: Callable[[int], None]
 ) -> tuple[int, int]:
     """Write the scored file and return how many events were read and how many written."""
     events_in = 0
-    chunks = iter_chunks(path, bundle.manifest.columns, layout=layout, chunk_bytes=CHUNK_BYTES, keep_original=True)
+    chunks = iter_chunks(path, bundle.columns_to_read, layout=layout, chunk_bytes=CHUNK_BYTES, keep_original=True)
     # Three stages at once: one chunk is read while one is scored and one is written.
     with (
-        open_sink(target, path, layout, {options.score_column: np.dtype(np.float32)}) as sink,
+        open_sink(target, path, layout, {options.score_column: np.dtype(np.float32), **bundle.companion_types}) as sink,
         closing(ahead(chunks)) as read,
-        closing(ahead((chunk, bundle.score(chunk)) for chunk in read)) as scored,
+        closing(ahead((chunk, _added(bundle, chunk, options.score_column)) for chunk in read)) as scored,
     ):
-        for chunk, scores in scored:
-            sink.write(chunk, {options.score_column: scores})
+        for chunk, added in scored:
+            sink.write(chunk, added)
             events_in += len(chunk)
             tell(len(chunk))
         announce(target)
     return events_in, sink.n_events
+
+
+def _added(bundle: Bundle, chunk: Chunk, score_column: str) -> dict[str, NDArray[Any]]:
+    scores = bundle.score(chunk)
+    return {score_column: scores, **bundle.companions(chunk, scores)}
 
 
 def layout_for(path: Path, bundle: Bundle, given: Layout | None) -> Layout:
@@ -288,5 +313,5 @@ def _tried(path: Path, layout: Layout, bundle: Bundle) -> Layout | DataError:
         found = describe(path, layout)
     except DataError as error:
         return error
-    lacking = sorted(bundle.manifest.columns.keys() - found.columns.keys())
+    lacking = sorted(bundle.columns_to_read.keys() - found.columns.keys())
     return missing_column(lacking[0], found.columns, str(path)) if lacking else replace(layout, tree=found.tree)

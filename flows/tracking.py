@@ -29,6 +29,7 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
+import numpy as np
 from mlflow import MlflowClient
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
@@ -249,14 +250,16 @@ def _flattened(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
 
 
 def signature_of(bundle: Bundle) -> ModelSignature:
-    """Return the raw columns that a bundle needs and the score that it gives, as MLflow's signature."""
+    """Return the raw columns that a bundle needs, and the score and its companions, as MLflow's signature."""
     columns: list[ColSpec] = []
-    for name, kind in bundle.manifest.columns.items():
+    for name, kind in bundle.columns_to_read.items():
         is_list = kind in ("jagged", "fixed")
         columns.append(
             ColSpec(Array(DataType.double) if is_list else _SIGNATURE_TYPES.get(kind, DataType.double), name)
         )
-    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.float, "score")]))
+    given = {"score": np.dtype(np.float32), **bundle.companion_types}
+    outputs = [ColSpec(DataType.boolean if t == np.bool_ else DataType.float, name) for name, t in given.items()]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs))
 
 
 @_answering()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.experiment import ExperimentFile
+from flows.experiment import Experiment, ExperimentFile
 from flows.findings import final_metrics, training_summary, write_findings
 from flows.home import datasets, runs
 from flows.judging import ExportedNetwork, evaluate_networks
@@ -37,11 +37,12 @@ from models.bundle import (
     name_in_fold,
     write_bundle,
 )
+from models.companions import columns_of_cuts
 from models.evaluation import Evaluation
 from models.export import assert_parity, export_onnx
 from models.folds import KnownEvents
 from models.training import TrainingRecord, train, training_events
-from pipeline.dataset import PreparedDataset, cut_flow_rows
+from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
 from pipeline.errors import BundleError, RegistryError
 from pipeline.prepare import prepare
 from pipeline.progress import Progress, nobody_watches
@@ -216,11 +217,25 @@ def make_bundle(
     folder: Path,
 ) -> Bundle:
     """Put everything that scoring needs into one folder."""
-    experiment, manifest = file.content, datasets[0].manifest
+    experiment = file.content
     written = {"experiment.json": experiment.model_dump(mode="json"), "evaluation.json": evaluation.to_json()}
     for name, value in written.items():
         (folder / name).write_text(json.dumps(value, indent=1))
-    content = BundleManifest(
+    files = [path for network in exported for path in (network.graph, network.network)]
+    files += [folder / name for name in written]
+    if len(datasets) > 1:
+        files.append(folder / KNOWN_EVENTS)
+        _known_events(datasets).save(files[-1])
+    provenance = _provenance(file, datasets[0], exported, tracked)
+    content = _bundle_manifest(experiment, datasets[0].manifest, evaluation, provenance)
+    return write_bundle(folder / "bundle", content, {path.name: path for path in files})
+
+
+def _bundle_manifest(
+    experiment: Experiment, manifest: Manifest, evaluation: Evaluation, provenance: dict[str, str]
+) -> BundleManifest:
+    cuts = tuple(point.cut for point in evaluation.named_points if point.cut)
+    return BundleManifest(
         name=experiment.name,
         classes=manifest.classes,
         recipe=experiment.recipe,
@@ -231,16 +246,13 @@ def make_bundle(
             Threshold(signal_efficiency=point.requested, value=point.quoted.threshold)
             for point in evaluation.working_points
         ),
-        folds=len(datasets),
-        provenance=_provenance(file, datasets[0], exported, tracked),
+        cuts=cuts,
+        cut_columns=columns_of_cuts(cuts, experiment.recipe, manifest.columns, manifest.spectator_columns),
+        calibration=evaluation.calibrated.calibration if evaluation.calibrated else None,
+        folds=experiment.split.folds,
+        provenance=provenance,
         files={},
     )
-    files = [path for network in exported for path in (network.graph, network.network)]
-    files += [folder / name for name in written]
-    if len(datasets) > 1:
-        files.append(folder / KNOWN_EVENTS)
-        _known_events(datasets).save(files[-1])
-    return write_bundle(folder / "bundle", content, {path.name: path for path in files})
 
 
 def _known_events(datasets: Sequence[PreparedDataset]) -> KnownEvents:

@@ -9,8 +9,9 @@
              experiment.json  the resolved experiment
              evaluation.json  how good it is
 
-Owns scoring: batch, HTTP, registry and evaluation all come through ``Bundle.score``. Needs ONNX Runtime
-and no TensorFlow. Nothing in a bundle is code, and its hashes are verified before anything is used.
+Owns scoring: batch, HTTP, registry and evaluation all come through ``Bundle.score``, and what follows from a score
+(which working points an event passes, its probability) through ``Bundle.companions``. Needs ONNX Runtime and no
+TensorFlow. Nothing in a bundle is code, and its hashes are verified before anything is used.
 """
 
 import json
@@ -22,19 +23,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnxruntime
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
+from models.calibration import Calibration
+from models.companions import PASSES, PROBABILITY, CutVariables, columns_of_cuts, companion_types
 from models.folds import NEW, KnownEvents
+from models.working_points import Cut
 from pipeline.chunk import Chunk, chunk_of_frame
 from pipeline.dataset import hash_of_file
 from pipeline.declare import Declaration, problems_of
-from pipeline.errors import BundleError, DataError
+from pipeline.errors import BundleError, DataError, DeclarationError
 from pipeline.features import Recipe
 from pipeline.layout import Layout
 from pipeline.missing import refuse_missing
@@ -58,8 +62,9 @@ class Threshold(Declaration):
 class BundleManifest(Declaration):
     """The content of ``bundle.json``.
 
-    ``columns`` are the raw columns that scoring needs, with their kinds; ``layouts`` say how the files of
-    the training samples were laid out, since new files are likely to be as well.
+    ``columns`` are the raw columns that scoring needs, with their kinds, and ``cut_columns`` those that the
+    variables of ``cuts`` need beyond them; ``layouts`` say how the files of the training samples were laid out,
+    since new files are likely to be as well.
     """
 
     format: int = FORMAT
@@ -70,9 +75,23 @@ class BundleManifest(Declaration):
     layouts: tuple[Layout, ...]
     transform: InputTransform
     thresholds: tuple[Threshold, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+    calibration: Calibration | None = None
+    cut_columns: dict[str, str] = Field(default_factory=dict)
     folds: int = 1
     provenance: dict[str, str]
     files: dict[str, str]
+
+    @model_validator(mode="after")
+    def _cuts_can_be_applied(self) -> Self:
+        names = [cut.name for cut in self.cuts]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two cuts are called {twice[0]!r}; every one needs a name of its own")
+        try:
+            columns_of_cuts(self.cuts, self.recipe, self.columns, self.cut_columns)
+        except DataError as error:
+            raise ValueError(f"the variables of cuts cannot be had: {error}") from None
+        return self
 
 
 @dataclass(frozen=True)
@@ -102,6 +121,20 @@ class Bundle:
         """The raw and the derived columns that the features need."""
         recipe, available = self.manifest.recipe, self.manifest.columns
         return recipe.needed_for(recipe.inputs, available), recipe.derived_for(recipe.inputs, available)
+
+    @cached_property
+    def columns_to_read(self) -> dict[str, str]:
+        """The raw columns that events must have to be scored and cut on, with their kinds."""
+        return {**self.manifest.columns, **self.manifest.cut_columns}
+
+    @cached_property
+    def companion_types(self) -> dict[str, np.dtype[Any]]:
+        """The columns that ``companions`` gives, with their types."""
+        return companion_types(self.manifest.cuts, self.manifest.calibration)
+
+    @cached_property
+    def _cut_variables(self) -> CutVariables:
+        return CutVariables.of(self.manifest.cuts, self.manifest.recipe, self.columns_to_read)
 
     def read_json(self, name: str) -> Any:
         """Return the content of one of the bundle's JSON files."""
@@ -152,6 +185,42 @@ class Bundle:
             of_fold = self._networks if fold == NEW else [self._networks[fold]]
             scores[rows] = np.mean([network.score(features[rows]) for network in of_fold], axis=0)
         return scores
+
+    def companions(self, chunk: Chunk, scores: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Return what follows from the scores of events, by the names of the columns in ``companion_types``.
+
+        Raises:
+            DataError: as for ``passes``.
+        """
+        passes = self.passes(chunk, scores)
+        return passes if self.manifest.calibration is None else {**passes, PROBABILITY: self.probability(scores)}
+
+    def passes(self, chunk: Chunk, scores: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
+        """Return which events pass each cut, ``passes_<name>`` → shape ``(n_events,)``, from raw events and scores.
+
+        An event in which the variable of a cut's bins is missing (NaN or a sentinel) does not pass; one in which it
+        is infinite belongs to an outer bin.
+
+        Raises:
+            DataError: the events are not those that the cuts were made for (``MissingColumnError`` and others), or
+                are not as many as the scores.
+        """
+        values = self._cut_variables.values(chunk)
+        return {
+            f"{PASSES}{cut.name}": cut.passes(scores, values[cut.bins.variable] if cut.bins else None)
+            for cut in self.manifest.cuts
+        }
+
+    def probability(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the calibrated probability of signal of every score, shape ``(n_events,)``.
+
+        Raises:
+            DeclarationError: the bundle has no calibration.
+        """
+        if self.manifest.calibration is None:
+            msg = f"the model {self.manifest.name!r} has no calibration: its scores order events, and are all there is"
+            raise DeclarationError(msg)
+        return self.manifest.calibration.apply(scores)
 
     def _contents(self, chunk: Chunk) -> NDArray[np.uint64] | None:
         return content_identities(chunk, self.manifest.columns) if self.manifest.folds > 1 else None
@@ -286,8 +355,10 @@ class RegisteredModel:
         self.bundle = bundle
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return one score for each row, in a column ``score``."""
-        return pd.DataFrame({"score": self.bundle.score_frame(frame)}, index=frame.index)
+        """Return one score for each row, in a column ``score``, and beside it what ``Bundle.companions`` gives."""
+        chunk = chunk_of_frame(frame)
+        scores = self.bundle.score(chunk)
+        return pd.DataFrame({"score": scores, **self.bundle.companions(chunk, scores)}, index=frame.index)
 
 
 def _load_pyfunc(folder: str) -> RegisteredModel:

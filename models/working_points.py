@@ -153,23 +153,17 @@ class Cut(Declaration):
 class WorkingPoint:
     """What a threshold keeps: efficiencies and purity with errors, and raw numbers of passing events.
 
+    ``rejection`` is one over the background efficiency: +inf, with no error, where no background passes.
     ``threshold`` is NaN where several were applied together.
     """
 
     threshold: float
     signal_efficiency: Measured
     background_efficiency: Measured
+    rejection: Measured
     purity: Measured
     n_signal: int
     n_background: int
-
-    @property
-    def rejection(self) -> Measured:
-        """One over the background efficiency; +inf, with no error, where no background passes."""
-        efficiency = self.background_efficiency
-        if efficiency.value == 0.0:
-            return Measured(float("inf"), float("nan"))
-        return Measured(1.0 / efficiency.value, efficiency.error / efficiency.value**2)
 
 
 @dataclass(frozen=True)
@@ -344,14 +338,22 @@ def _kept(threshold: float, events: ScoredEvents, passes: NDArray[np.bool_]) -> 
     signal, background = events.is_signal, ~events.is_signal
     signal_weights, background_weights = events.weights_where(signal), events.weights_where(background)
     require_positive_sums(float(signal_weights.sum()), float(background_weights.sum()))
+    background_efficiency = _fraction(background_weights, passes[background])
     return WorkingPoint(
         threshold=float(threshold),
         signal_efficiency=_fraction(signal_weights, passes[signal]),
-        background_efficiency=_fraction(background_weights, passes[background]),
+        background_efficiency=background_efficiency,
+        rejection=_rejection(background_efficiency),
         purity=_fraction(events.weights_where(passes), signal[passes]),
         n_signal=int(np.count_nonzero(passes & signal)),
         n_background=int(np.count_nonzero(passes & background)),
     )
+
+
+def _rejection(efficiency: Measured) -> Measured:
+    if efficiency.value == 0.0:
+        return Measured(float("inf"), float("nan"))
+    return Measured(1.0 / efficiency.value, efficiency.error / efficiency.value**2)
 
 
 def _fraction(weights: Floats, selected: NDArray[np.bool_]) -> Measured:

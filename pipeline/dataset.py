@@ -79,6 +79,7 @@ class Manifest(Declaration):
     samples: tuple[str, ...]
     spectators: tuple[str, ...]
     columns: dict[str, str]
+    spectator_columns: dict[str, str]
     files: tuple[FileRecord, ...]
     events: EventCounts
     cut_flow: dict[str, Any]

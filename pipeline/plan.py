@@ -112,7 +112,10 @@ def _class_problems(classes: tuple[str, ...]) -> list[str]:
 
 @dataclass(frozen=True)
 class SampleFile:
-    """One file of one sample, and the columns of it that the experiment needs."""
+    """One file of one sample, and the columns of it that the experiment needs.
+
+    ``kinds`` and ``spectator_kinds`` are those of the columns that the features and the spectators need.
+    """
 
     sample: SampleSpec
     index: int
@@ -120,6 +123,7 @@ class SampleFile:
     needed: frozenset[str]
     features_need: frozenset[str]
     kinds: dict[str, str]
+    spectator_kinds: dict[str, str]
     n_events: int
 
 
@@ -168,8 +172,11 @@ def look_at_file(spec: DataSpec, index: int, path: Path) -> SampleFile:
     _refuse_leaks(spec, sample, recipe, features_need, weight_needs)
     declared = frozenset(spec.columns) - recipe.derive.keys()
     needed = features_need | spectators_need | weight_needs | cuts_need | identity | sample.label_columns | declared
-    kinds = {name: str(found.columns[name]) for name in sorted(features_need) if name in available}
-    return SampleFile(sample, index, path, needed, features_need, kinds, found.n_events)
+    kinds, spectator_kinds = (
+        {name: str(found.columns[name]) for name in sorted(names) if name in available}
+        for names in (features_need, spectators_need)
+    )
+    return SampleFile(sample, index, path, needed, features_need, kinds, spectator_kinds, found.n_events)
 
 
 def _refuse_leaks(

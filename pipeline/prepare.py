@@ -217,6 +217,7 @@ def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: st
         samples=tuple(sample.name for sample in spec.samples),
         spectators=spec.features.spectators,
         columns=files[0].kinds,
+        spectator_columns=files[0].spectator_kinds,
         files=tuple(
             FileRecord(sample=f.sample.name, path=str(f.path), sha256=d, n_events=ledger.read[f.index, f.path])
             for f, d in zip(files, digests, strict=True)

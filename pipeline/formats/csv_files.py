@@ -260,7 +260,7 @@ class CsvWriter:
             self._stream.write(self._separator.join([head.header, *names]) + self._end)
 
     def write(self, original: list[bytes], added: Mapping[str, NDArray[Any]]) -> None:
-        """Append the lines of a block; floats are the shortest text that reads back as the same number."""
+        """Append the lines of a block; truths are 1 and 0, floats the shortest text of the same number."""
         texts = [_texts(values, self._separator.decode()) for values in added.values()]
         lines = map(self._separator.join, zip(original, *texts, strict=True))
         self._stream.write(self._end.join(lines) + self._end if original else b"")
@@ -277,6 +277,9 @@ class CsvWriter:
 def _texts(values: NDArray[Any], separator: str) -> list[bytes]:
     if values.dtype.kind in "OU":
         return [_quoted(str(value), separator) for value in values]
+    if values.dtype.kind == "b":
+        # Arrow writes true and false, which readers of text take for words as often as for truths.
+        values = values.view(np.uint8)
     texts = pa.array(np.ascontiguousarray(values)).cast(pa.string())
     return cast("list[bytes]", texts.cast(pa.binary()).to_pylist())
 

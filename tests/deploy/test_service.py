@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -20,6 +20,8 @@ from deploy.service import ChampionSource, create_app
 from flows.reference import ModelReference
 from flows.tracking import set_champion, tracked_run
 from models.bundle import Bundle
+from models.calibration import Calibration
+from models.working_points import Bins, Cut
 from pipeline.chunk import Chunk, chunk_of
 from pipeline.errors import RegistryError
 
@@ -117,6 +119,52 @@ def test_scores_are_those_of_the_bundle_bit_for_bit(client, model, body):
     assert answer.json() == {"model": "pion-muon", "version": "3", "scores": scores_of(model.bundle)}
     received = np.array(answer.json()["scores"], dtype=np.float32)
     assert np.array_equal(received.view(np.int32), model.bundle.score(chunk_of(COLUMNS)).view(np.int32))
+
+
+@pytest.fixture
+def cutting(model) -> ModelReference:
+    """The same model with two cuts, one in bins of a column that is no feature, and a calibration."""
+    bins = Bins(variable="eta", edges=(0.0, 1.0, 2.0))
+    update = {
+        "cuts": (
+            Cut(name="tight", quantity="purity", requested=0.9, thresholds=(0.6,)),
+            Cut(name="uniform", quantity="purity", requested=0.9, thresholds=(0.99, 0.0), bins=bins),
+        ),
+        "calibration": Calibration(method="temperature", temperature=2.0, fitted_fraction=0.5),
+        "cut_columns": {"eta": "float"},
+    }
+    manifest = model.bundle.manifest.model_copy(update=update)
+    return replace(model, bundle=replace(model.bundle, manifest=manifest))
+
+
+@pytest.mark.parametrize("form", ["columns", "events"])
+def test_the_answer_says_what_passes_and_how_probable_signal_is(form, cutting):
+    columns = {**COLUMNS, "eta": [None, 0.5, 1.5]}
+    events = [{**event, "eta": eta} for event, eta in zip(EVENTS, columns["eta"], strict=True)]
+    scores = cutting.bundle.score(chunk_of(COLUMNS))
+    with serving(cutting) as (client, _):
+        answer = client.post("/score", json={form: {"columns": columns, "events": events}[form]}).json()
+    assert list(answer) == ["model", "version", "scores", "passes", "probabilities"]
+    assert answer["scores"] == scores.tolist()
+    assert answer["passes"] == {"tight": (scores >= 0.6).tolist(), "uniform": [False, False, True]}
+    assert answer["probabilities"] == cutting.bundle.probability(scores).tolist()
+
+
+def test_the_columns_of_cuts_are_asked_for(cutting):
+    with serving(cutting) as (client, _):
+        assert client.get("/ready").json()["columns"] == {**cutting.bundle.manifest.columns, "eta": "float"}
+        answer = client.post("/score", json={"columns": COLUMNS})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("the request has no column 'eta'; it has: hit_energy")
+
+
+@pytest.mark.parametrize(("kept", "key"), [("cuts", "passes"), ("calibration", "probabilities")])
+def test_the_answer_holds_only_what_the_model_has(kept, key, cutting, model):
+    taken = {"cuts": cutting.bundle.manifest.cuts[:1], "calibration": cutting.bundle.manifest.calibration}
+    manifest = model.bundle.manifest.model_copy(update={kept: taken[kept]})
+    with serving(replace(model, bundle=replace(model.bundle, manifest=manifest))) as (client, _):
+        answer = client.post("/score", json={"columns": COLUMNS}).json()
+    assert list(answer) == ["model", "version", "scores", key]
 
 
 def test_an_event_alone_has_the_score_that_it_has_among_others(client, model):

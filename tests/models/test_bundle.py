@@ -17,6 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from models.bundle import Bundle, RegisteredModel, load_bundle
+from models.calibration import Calibration
+from models.working_points import Bins, Cut
 from pipeline.chunk import Chunk, chunk_of
 from pipeline.errors import BundleError, ColumnTypeError, DataError, ExpressionError, MissingColumnError
 
@@ -114,6 +116,33 @@ def test_the_registered_model_keeps_the_index(bundle: Bundle, columns: dict[str,
     answer = RegisteredModel(bundle).predict(frame)
     assert list(answer.columns) == ["score"]
     assert answer.index.equals(frame.index)
+
+
+@pytest.fixture(scope="module")
+def cutting(bundle: Bundle) -> Bundle:
+    """The same bundle with a cut in bins of a column that is no feature, and a calibration."""
+    bins = Bins(variable="n_tracks", edges=(0.0, 2.0, 10.0))
+    cut = Cut(name="tight", quantity="purity", requested=0.9, thresholds=(0.4, 0.6), bins=bins)
+    calibration = Calibration(method="temperature", temperature=2.0, fitted_fraction=0.5)
+    update = {"cuts": (cut,), "calibration": calibration, "cut_columns": {"n_tracks": "integer"}}
+    return Bundle(bundle.folder, bundle.manifest.model_copy(update=update))
+
+
+def test_the_registered_model_says_what_passes_and_how_probable_signal_is(
+    cutting: Bundle, columns: dict[str, NDArray[Any]], scores: NDArray[np.float32]
+) -> None:
+    frame = pd.DataFrame({**columns, "n_tracks": np.arange(5_000) % 4}).set_index(np.arange(5_000) + 10)
+    answer = RegisteredModel(cutting).predict(frame)
+    assert list(answer.columns) == ["score", "passes_tight", "probability"]
+    assert answer.index.equals(frame.index)
+    np.testing.assert_array_equal(answer["passes_tight"], scores >= np.where(frame["n_tracks"] < 2, 0.4, 0.6))
+    np.testing.assert_array_equal(answer["probability"], cutting.probability(scores))
+
+
+def test_cuts_leave_the_scores_alone(
+    cutting: Bundle, columns: dict[str, NDArray[Any]], scores: NDArray[np.float32]
+) -> None:
+    np.testing.assert_array_equal(cutting.score(chunk_of(columns)), scores)
 
 
 def test_no_events_get_no_scores(bundle: Bundle, columns: dict[str, NDArray[Any]]) -> None:

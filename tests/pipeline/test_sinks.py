@@ -138,6 +138,19 @@ def test_added_columns_may_be_integers_and_texts(tmp_path: Path, name: str) -> N
     assert {column: chunk[column].tolist() for column in chunk} == {"x": [1, 2], "fold": [1, 2], "best": ["a,b", "c"]}
 
 
+@pytest.mark.parametrize(("name", "read_back"), [("in.csv", "10"), ("in.root", "TF"), ("in.parquet", "TF")])
+def test_added_truths_are_truths_where_the_format_has_them_and_else_1_and_0(
+    tmp_path: Path, name: str, read_back: str
+) -> None:
+    write_numbers(tmp_path / name)
+    with open_sink(tmp_path / f"out-{name}", tmp_path / name, AS_FOUND, {"passes": np.dtype("?")}) as sink:
+        for chunk in iter_chunks(tmp_path / name, keep_original=True):
+            # Every second one of a longer array: its memory is not contiguous.
+            sink.write(chunk, {"passes": np.array([True, True, False, False])[::2]})
+    (chunk,) = iter_chunks(tmp_path / f"out-{name}")
+    assert "".join(str(value)[0] for value in chunk["passes"].tolist()) == read_back
+
+
 def write_numbers(path: Path) -> None:
     if path.suffix == ".csv":
         path.write_text("x\n1\n2\n")
