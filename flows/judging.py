@@ -17,6 +17,7 @@ from flows.experiment import ExperimentFile
 from models.baselines import fit_baseline
 from models.bundle import ScoringGraph
 from models.evaluation import Evaluation, ScoredPart, evaluate
+from models.inputs import InputFindings, judge_inputs
 from pipeline.dataset import PreparedDataset, loaded_blocks
 from pipeline.progress import Progress
 from pipeline.splitting import assign_folds
@@ -29,6 +30,10 @@ SCORED_AT_ONCE = 262_144
 
 MOST_EVENTS = 500_000
 """Training events of a baseline, drawn at random where there are more: with these it is about as good as it gets."""
+
+
+MOST_TEST_EVENTS = 100_000
+"""Test events on which inputs are shuffled: it takes a scoring for every input and repetition."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ def evaluate_networks(
     for name in baselines:
         progress(f"evaluate, baseline {name}", 0, n_tested)
         rivals[name] = np.concatenate([_baseline_scores(name, dataset, seed) for dataset in datasets])
+    progress("evaluate, inputs", 0, n_tested)
+    inputs = _input_findings(graphs[0], datasets[0], seed)
     progress("evaluate, judge", n_tested, n_tested)
     evaluation = evaluate(
         scored["train"],
@@ -63,6 +70,7 @@ def evaluate_networks(
         random=np.random.default_rng(seed),
         signal_fraction=0.5 if experiment.weights.balance == "classes" else None,
         rivals=rivals,
+        inputs=inputs,
     )
     _warn_of_problems(evaluation)
     return evaluation
@@ -115,6 +123,17 @@ def _baseline_scores(name: str, dataset: PreparedDataset, seed: int) -> NDArray[
     scorer = fit_baseline(name, train, validation, seed)
     blocks = loaded_blocks(dataset.part("test"), SCORED_AT_ONCE)
     return np.concatenate([scorer(transform.apply(block.features)) for block in blocks])
+
+
+def _input_findings(graph: ScoringGraph, dataset: PreparedDataset, seed: int) -> InputFindings:
+    """Judge the inputs of the network, with folds of that of the first one, on its test events."""
+    events, transform, random = dataset.part("test"), dataset.manifest.transform, np.random.default_rng(seed)
+    n_events = min(len(events), MOST_TEST_EVENTS)
+    rows = np.sort(random.choice(len(events), n_events, replace=False))
+    features = np.asarray(events.features[rows])
+    values = np.where(transform.missing(features), np.nan, features)
+    arrays = events.label[rows], events.physics_weight[rows]
+    return judge_inputs(graph.score, features, values, transform.features, *arrays, random)
 
 
 def _some_events(dataset: PreparedDataset, part: str, random: np.random.Generator) -> EventTable:

@@ -19,11 +19,20 @@ from models.bootstrap import RocBand, bootstrap_roc
 from models.calibration import Calibration, Method, fit_calibration
 from models.comparison import Standing, leader_board
 from models.histograms import KINDS, ClassCount, Kind, PartName, ScoreHistogram, class_count, score_histogram
+from models.inputs import InputFindings
 from models.metrics import Roc, auc_with_error, thin_roc, weighted_roc
 from models.overtraining import Overtraining, overtraining
 from models.probabilities import CalibrationError, Reliability, brier_score, calibration_error, log_loss, reliability
 from models.scored import Floats, Measured, ScoredEvents, require_positive_sums, scored_events
 from models.significance import QuotedSignificance, SignificanceScan, best_threshold, quote, scan
+from models.spectators import (
+    Sculpting,
+    SpectatorCorrelation,
+    SpectatorProfile,
+    sculpting,
+    spectator_correlation,
+    spectator_profile,
+)
 from models.working_points import Cut, QuotedCut, WorkingPoint, WorkingPointSpec, choose, efficiency_at, working_point
 from models.working_points import quote as quote_cut
 from pipeline.declare import Declaration
@@ -166,6 +175,20 @@ class Calibrated:
 
 
 @dataclass(frozen=True, eq=False)
+class SpectatorFinding:
+    """How the scores depend on a spectator, and what the cuts of the working points do to its distribution.
+
+    Where it could not be found out, ``problem`` says why and the rest is ``None``.
+    """
+
+    name: str
+    correlation: SpectatorCorrelation | None = None
+    profile: SpectatorProfile | None = None
+    sculpting: Sculpting | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """The record: numbers of the test part, unless their name says otherwise; ``roc`` is thinned."""
 
@@ -181,6 +204,8 @@ class Evaluation:
     probabilities: Probabilities | None
     calibrated: Calibrated | None
     leader_board: tuple[Standing, ...]
+    inputs: InputFindings | None
+    spectators: tuple[SpectatorFinding, ...]
     histograms: tuple[ScoreHistogram, ...]
     counts: tuple[ClassCount, ...]
 
@@ -208,6 +233,7 @@ def evaluate(
     random: np.random.Generator,
     signal_fraction: float | None = None,
     rivals: Mapping[str, ArrayLike] | None = None,
+    inputs: InputFindings | None = None,
 ) -> Evaluation:
     """Judge scores on the three parts of a data set.
 
@@ -220,6 +246,7 @@ def evaluate(
         signal_fraction: the share of signal in the sum of training weights, at which scores are probabilities;
             without it that in the sum of physics weights.
         rivals: scores of others on the test events, by their names.
+        inputs: what is known of the features.
 
     Raises:
         DataError: a part cannot be judged: lengths differ, a class is missing or has no positive sum of
@@ -230,6 +257,7 @@ def evaluate(
     parts = {name: part.events(name) for name, part in scored.items()}
     areas = {name: auc_with_error(part.scores, part.is_signal, part.weights) for name, part in parts.items()}
     arrays = test.scores, test.labels, test.weights
+    points = tuple(_quote(spec.signal_efficiencies, validation, test))
     return Evaluation(
         auc=areas["test"],
         auc_train=areas["train"],
@@ -237,12 +265,14 @@ def evaluate(
         overtraining=overtraining(parts["train"], parts["test"]),
         roc=thin_roc(weighted_roc(*arrays), N_ROC_POINTS),
         band=bootstrap_roc(*arrays, random=random, n_replicas=spec.replicas),
-        working_points=tuple(_quote(spec.signal_efficiencies, validation, test)),
+        working_points=points,
         named_points=tuple(_named_point(point, validation, test) for point in spec.working_points),
         significance=_significance(validation, test, spec),
         probabilities=_probabilities(parts["test"], signal_fraction),
         calibrated=_calibrated(spec, parts["validation"], parts["test"], signal_fraction) if spec.calibration else None,
         leader_board=leader_board({NETWORK: test.scores, **(rivals or {})}, test.labels, test.weights),
+        inputs=inputs,
+        spectators=tuple(_spectator(name, test, [point.quoted.threshold for point in points]) for name in test.columns),
         histograms=tuple(score_histogram(name, kind, parts[name]) for name in parts for kind in KINDS),
         counts=tuple(class_count(name, kind, part) for name, part in parts.items() for kind in KINDS),
     )
@@ -319,6 +349,19 @@ def _calibrated(
     if spec.expected_signal_fraction:
         calibration = calibration.for_fraction(spec.expected_signal_fraction)
     return Calibrated(calibration, _probabilities(mapped, signal_fraction))
+
+
+def _spectator(name: str, test: ScoredPart, thresholds: list[float]) -> SpectatorFinding:
+    arrays = test.scores, test.columns[name], test.labels, test.weights
+    try:
+        return SpectatorFinding(
+            name=name,
+            correlation=spectator_correlation(*arrays),
+            profile=spectator_profile(*arrays),
+            sculpting=sculpting(*arrays, thresholds=thresholds),
+        )
+    except DataError as error:
+        return SpectatorFinding(name, problem=str(error))
 
 
 def _plain(value: Any) -> Any:

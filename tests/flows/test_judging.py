@@ -88,6 +88,18 @@ def test_the_leader_board_has_the_network_and_every_baseline(outcome: TrainingOu
     assert all(abs(standing.auc.value - network.auc.value) < 0.02 for standing in board)
 
 
+def test_every_input_and_every_spectator_is_judged(outcome: TrainingOutcome) -> None:
+    inputs, spectators = outcome.evaluation.inputs, outcome.evaluation.spectators
+    assert inputs is not None
+    assert {one.name for one in inputs.inputs} == {"x", "y"}
+    assert all(one.importance.value > 5 * one.importance.error for one in inputs.inputs)
+    assert [one.name for one in spectators] == ["heavy", "mass"]
+    for one in spectators:
+        assert one.correlation is not None
+        assert one.correlation.signal.value < -0.2
+        assert abs(one.correlation.background.value) < 4 * one.correlation.background.error
+
+
 def test_a_working_point_that_cannot_be_had_is_told_and_left_out(outcome: TrainingOutcome) -> None:
     dream = outcome.evaluation.named_points[2]
     assert (dream.name, dream.cut) == ("dream", None)
