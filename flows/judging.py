@@ -17,8 +17,9 @@ from flows.experiment import ExperimentFile
 from models.baselines import fit_baseline
 from models.bundle import ScoringGraph
 from models.evaluation import Evaluation, ScoredPart, evaluate
+from models.histograms import Kind
 from models.inputs import InputFindings, judge_inputs
-from pipeline.dataset import PreparedDataset, loaded_blocks
+from pipeline.dataset import Manifest, PreparedDataset, loaded_blocks
 from pipeline.progress import Progress
 from pipeline.splitting import assign_folds
 from pipeline.table import EventTable, pack, table_of
@@ -71,6 +72,7 @@ def evaluate_networks(
         signal_fraction=0.5 if experiment.weights.balance == "classes" else None,
         rivals=rivals,
         inputs=inputs,
+        samples=_named_groups(datasets[0].manifest),
     )
     _warn_of_problems(evaluation)
     return evaluation
@@ -80,6 +82,8 @@ def _warn_of_problems(evaluation: Evaluation) -> None:
     for point in evaluation.named_points:
         if point.problem:
             log.warning("working point %r is left out: %s", point.name, point.problem)
+    if evaluation.templates and evaluation.templates.problem:
+        log.warning("there are no templates: %s", evaluation.templates.problem)
     if evaluation.calibrated and evaluation.calibrated.problem:
         log.warning("there is no calibration: %s", evaluation.calibrated.problem)
 
@@ -95,6 +99,7 @@ def _scored(graphs: Sequence[ScoringGraph], datasets: Sequence[PreparedDataset],
         labels=np.concatenate([fold.labels for fold in folds]),
         weights=np.concatenate([fold.weights for fold in folds]) / len(folds),
         columns={name: np.concatenate([fold.columns[name] for fold in folds]) for name in names},
+        samples=np.concatenate([fold.samples for fold in folds]),
     )
 
 
@@ -103,12 +108,30 @@ def _scored_in_fold(graph: ScoringGraph, dataset: PreparedDataset, part: str, n_
     # Block by block through the file, so that a large part does not become resident as a whole.
     for block in loaded_blocks(events, SCORED_AT_ONCE):
         rows = _judged(block.identity, part, dataset.manifest.fold, n_folds)
-        arrays = block.label, block.physics_weight, block.spectators
+        groups = _groups(dataset.manifest)[block.sample, block.label]
+        arrays = block.label, block.physics_weight, block.spectators, groups
         blocks.append((graph.score(block.features[rows]), *(array[rows] for array in arrays)))
-    scores, labels, weights, spectators = map(np.concatenate, zip(*blocks, strict=True))
+    scores, labels, weights, spectators, groups = map(np.concatenate, zip(*blocks, strict=True))
     share = 1 if n_folds == 1 or part == "test" else n_folds - 1
     columns = dict(zip(dataset.manifest.spectators, spectators.T, strict=True))
-    return ScoredPart(scores, labels, weights * share, columns)
+    return ScoredPart(scores, labels, weights * share, columns, groups)
+
+
+def _groups(manifest: Manifest) -> NDArray[np.int16]:
+    """Return the number of each sample's class among ``_named_groups``, shape ``(n_samples, n_classes)``."""
+    numbers = np.zeros((len(manifest.samples), len(manifest.classes)), dtype=np.int16)
+    pairs = [(s, manifest.classes.index(c)) for s, name in enumerate(manifest.samples) for c in manifest.yields[name]]
+    numbers[tuple(zip(*pairs, strict=True))] = np.arange(len(pairs))
+    return numbers
+
+
+def _named_groups(manifest: Manifest) -> dict[str, Kind]:
+    """Return what is a sample in a fit: one of a single class under its name, the classes of another one by one."""
+    return {
+        name if len(manifest.yields[name]) == 1 else f"{name}: {kind}": "signal" if kind == "signal" else "background"
+        for name in manifest.samples
+        for kind in manifest.yields[name]
+    }
 
 
 def _judged(identities: NDArray[np.uint64], part: str, fold: int, n_folds: int) -> NDArray[np.bool_] | slice:

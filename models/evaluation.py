@@ -33,6 +33,7 @@ from models.spectators import (
     spectator_correlation,
     spectator_profile,
 )
+from models.templates import Templates, make_templates, sampled_events
 from models.working_points import Cut, QuotedCut, WorkingPoint, WorkingPointSpec, choose, efficiency_at, working_point
 from models.working_points import quote as quote_cut
 from pipeline.declare import Declaration
@@ -49,8 +50,8 @@ class EvaluationSpec(Declaration):
     ``working_points`` are thresholds with a name, which scoring applies. ``background_uncertainty`` is relative, and a
     significance is quoted only where at least ``min_background_events`` raw background events pass. ``calibration``
     makes probabilities of scores, for events of which ``expected_signal_fraction`` are signal (default: what the
-    training weights had). ``baselines`` are trained on the same events. ``replicas`` is the number of bootstrap
-    replicas behind the errors of the ROC curve.
+    training weights had). ``baselines`` are trained on the same events. ``templates`` asks for histograms of the score
+    that can be fitted. ``replicas`` is the number of bootstrap replicas behind the errors of the ROC curve.
     """
 
     signal_efficiencies: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = (0.3, 0.5, 0.7)
@@ -60,6 +61,7 @@ class EvaluationSpec(Declaration):
     calibration: Method | None = None
     expected_signal_fraction: float | None = Field(default=None, gt=0.0, lt=1.0)
     baselines: tuple[str, ...] = ()
+    templates: bool = False
     replicas: int = Field(default=1000, ge=2, le=10_000)
 
     @field_validator("baselines")
@@ -93,13 +95,14 @@ class EvaluationSpec(Declaration):
 class ScoredPart:
     """Events of one part of the data, first axis ``n_events`` everywhere.
 
-    Scores, labels (1 = signal), physics weights, and the spectators by their names.
+    Scores, labels (1 = signal), physics weights, the spectators by their names, and the samples by their index.
     """
 
     scores: NDArray[np.floating]
     labels: NDArray[np.integer]
     weights: NDArray[np.floating]
     columns: Mapping[str, Floats] = field(default_factory=dict)
+    samples: NDArray[np.integer] = field(default_factory=lambda: np.empty(0, dtype=np.int16))
 
     def events(self, name: PartName) -> ScoredEvents:
         """Return the checked events.
@@ -189,6 +192,14 @@ class SpectatorFinding:
 
 
 @dataclass(frozen=True, eq=False)
+class FitTemplates:
+    """Histograms of the score by sample, with bins chosen on the validation part; or why there are none."""
+
+    templates: Templates | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """The record: numbers of the test part, unless their name says otherwise; ``roc`` is thinned."""
 
@@ -206,6 +217,7 @@ class Evaluation:
     leader_board: tuple[Standing, ...]
     inputs: InputFindings | None
     spectators: tuple[SpectatorFinding, ...]
+    templates: FitTemplates | None
     histograms: tuple[ScoreHistogram, ...]
     counts: tuple[ClassCount, ...]
 
@@ -234,6 +246,7 @@ def evaluate(
     signal_fraction: float | None = None,
     rivals: Mapping[str, ArrayLike] | None = None,
     inputs: InputFindings | None = None,
+    samples: Mapping[str, Kind] | None = None,
 ) -> Evaluation:
     """Judge scores on the three parts of a data set.
 
@@ -247,6 +260,7 @@ def evaluate(
             without it that in the sum of physics weights.
         rivals: scores of others on the test events, by their names.
         inputs: what is known of the features.
+        samples: name → kind, in the order of the index of the parts' ``samples``; for templates.
 
     Raises:
         DataError: a part cannot be judged: lengths differ, a class is missing or has no positive sum of
@@ -273,6 +287,7 @@ def evaluate(
         leader_board=leader_board({NETWORK: test.scores, **(rivals or {})}, test.labels, test.weights),
         inputs=inputs,
         spectators=tuple(_spectator(name, test, [point.quoted.threshold for point in points]) for name in test.columns),
+        templates=_templates(validation, test, samples or {}) if spec.templates else None,
         histograms=tuple(score_histogram(name, kind, parts[name]) for name in parts for kind in KINDS),
         counts=tuple(class_count(name, kind, part) for name, part in parts.items() for kind in KINDS),
     )
@@ -362,6 +377,15 @@ def _spectator(name: str, test: ScoredPart, thresholds: list[float]) -> Spectato
         )
     except DataError as error:
         return SpectatorFinding(name, problem=str(error))
+
+
+def _templates(validation: ScoredPart, test: ScoredPart, samples: Mapping[str, Kind]) -> FitTemplates:
+    names, kinds = tuple(samples), tuple(samples.values())
+    try:
+        parts = (sampled_events(part.scores, part.samples, part.weights, names, kinds) for part in (validation, test))
+        return FitTemplates(make_templates(*parts))
+    except DataError as error:
+        return FitTemplates(None, str(error))
 
 
 def _plain(value: Any) -> Any:

@@ -41,6 +41,7 @@ baselines = ["logistic", "fisher"]
 calibration = "platt"
 expected_signal_fraction = 0.01
 replicas = 50
+templates = true
 working_points = [
     { name = "tight", background_rejection = 20 },
     { name = "flat", signal_efficiency = 0.6, bins = { variable = "heavy", edges = [0, 500, 1000] } },
@@ -98,6 +99,17 @@ def test_every_input_and_every_spectator_is_judged(outcome: TrainingOutcome) -> 
         assert one.correlation is not None
         assert one.correlation.signal.value < -0.2
         assert abs(one.correlation.background.value) < 4 * one.correlation.background.error
+
+
+def test_templates_hold_every_class_of_the_sample_with_its_whole_yield(outcome: TrainingOutcome) -> None:
+    found = outcome.evaluation.templates
+    assert found is not None
+    assert found.templates is not None
+    assert set(zip(found.templates.names, found.templates.kinds, strict=True)) == {
+        ("both: signal", "signal"),
+        ("both: background", "background"),
+    }
+    assert found.templates.sums.sum(axis=1) == pytest.approx([3_000, 3_000])
 
 
 def test_a_working_point_that_cannot_be_had_is_told_and_left_out(outcome: TrainingOutcome) -> None:
