@@ -5,7 +5,6 @@ Owns what a training leaves for people to look at, and the names that its number
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ import numpy as np
 from flows.experiment import ExperimentFile
 from flows.tracking import TrackedRun
 from models.bundle import Bundle
-from models.evaluation import Evaluation
+from models.record import Evaluation
+from models.templates import pyhf_workspace, write_templates
 from models.training import TrainingRecord
 from pipeline.dataset import PreparedDataset, cut_flow_rows
 
@@ -29,21 +29,22 @@ def write_findings(
     folder: Path,
 ) -> Path:
     """Draw the pictures, write the report, and record both with the final numbers."""
-    from models.plots import history_figure, roc_figure, save_figures, score_figure
+    from models.pictures import pictures_of
+    from models.plots import save_figures
     from models.report import ReportContent, write_report
 
     manifest = datasets[0].manifest
     names: Mapping[Any, str] = {"background": manifest.classes[0], "signal": manifest.classes[1]}
-    roc, scores = roc_figure(evaluation), score_figure(evaluation, names)
-    figures = {"roc": roc, "scores": scores, "history": history_figure(records[0].history)}
+    pictures = pictures_of(evaluation, [record.history for record in records], names)
     content = ReportContent(
         title=file.content.name,
         question=file.content.experiment.question,
         evaluation=evaluation,
+        negative_weights=file.content.weights.negative,
         cutflow=cut_flow_rows(manifest),
         missing=manifest.n_missing,
-        pictures=dict(zip(("ROC curve", "Scores", "Training"), figures.values(), strict=True)),
-        training={**asdict(records[0]), **training_summary(records)},
+        pictures=pictures,
+        training={**training_summary(records), **_endings(records)},
         features=manifest.transform.features,
         provenance={**bundle.manifest.provenance, "bundle": bundle.digest},
     )
@@ -51,11 +52,21 @@ def write_findings(
     history = folder / "history.json"
     epochs = [{"fold": fold, **epoch} for fold, record in enumerate(records) for epoch in record.history]
     history.write_text(json.dumps(epochs if len(records) > 1 else records[0].history, indent=1))
+    figures = {picture.name: picture.figure for picture in pictures}
     tracked.log_files(save_figures(folder / "figures", figures), "figures")
     tracked.log_files([report, history, bundle.folder / "evaluation.json", datasets[0].folder / "manifest.json"])
+    tracked.log_files(_written_templates(file, evaluation, folder))
     tracked.log_table(_roc_table(evaluation), "roc.json")
     tracked.log_metrics(final_metrics(evaluation))
     return report
+
+
+def _written_templates(file: ExperimentFile, evaluation: Evaluation, folder: Path) -> list[Path]:
+    if not (evaluation.templates and (found := evaluation.templates.templates)):
+        return []
+    uncertainty = file.content.evaluation.background_uncertainty
+    workspace = pyhf_workspace(found, name=file.content.name, background_uncertainty=uncertainty)
+    return list(write_templates(folder / "templates", found, workspace))
 
 
 def _roc_table(evaluation: Evaluation) -> dict[str, list[float | None]]:
@@ -78,6 +89,20 @@ def final_metrics(evaluation: Evaluation) -> dict[str, float]:
     for point in evaluation.working_points:
         metrics[f"background_efficiency_at_{point.requested:g}"] = point.quoted.background_efficiency.value
         metrics[f"threshold_at_{point.requested:g}"] = point.quoted.threshold
+    return metrics | {name: value for name, value in _further_metrics(evaluation).items() if np.isfinite(value)}
+
+
+def _further_metrics(evaluation: Evaluation) -> dict[str, float]:
+    """Return numbers that not every evaluation has, some of which may not be finite."""
+    metrics = {"auc_bootstrap_error": evaluation.band.auc.error}
+    if found := evaluation.probabilities:
+        metrics["brier_score"] = found.brier_score.value
+        metrics["log_loss"] = found.log_loss.value
+        metrics["calibration_error"] = found.calibration_error.observed.value
+    if quoted := evaluation.significance.quoted:
+        metrics["significance_threshold"] = quoted.threshold
+        metrics["significance_asimov"] = quoted.significances["asimov"].value
+        metrics["significance_ams"] = quoted.significances["ams"].value
     return metrics
 
 
@@ -94,4 +119,12 @@ def training_summary(trainings: Sequence[TrainingRecord]) -> dict[str, Any]:
         "compiled": all(training.is_compiled for training in trainings),
         "compile_seconds": sum(training.compile_seconds for training in trainings),
         "resumed_after": sum(training.resumed_after for training in trainings),
+    }
+
+
+def _endings(trainings: Sequence[TrainingRecord]) -> dict[str, str]:
+    """Return which epoch was kept and why training stopped, one after the other for folds that differ."""
+    return {
+        "best_epoch": ", ".join(str(training.best_epoch) for training in trainings),
+        "stopped_because": "; ".join(dict.fromkeys(training.stopped_because for training in trainings)),
     }

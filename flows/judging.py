@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from flows.experiment import ExperimentFile
 from models.baselines import fit_baseline
 from models.bundle import ScoringGraph
-from models.evaluation import Evaluation, ScoredPart, evaluate
+from models.evaluation import ScoredPart, evaluate
 from models.histograms import Kind
 from models.inputs import InputFindings, judge_inputs
+from models.record import Evaluation
 from pipeline.dataset import Manifest, PreparedDataset, loaded_blocks
 from pipeline.progress import Progress
 from pipeline.splitting import assign_folds

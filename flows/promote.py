@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
-from models.evaluation import recorded_auc
 from models.metrics import auc_difference
+from models.record import recorded_auc
 from models.scored import Measured
 from pipeline.dataset import EventArrays
 from pipeline.declare import Declaration

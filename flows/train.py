@@ -38,9 +38,9 @@ from models.bundle import (
     write_bundle,
 )
 from models.companions import columns_of_cuts
-from models.evaluation import Evaluation
 from models.export import assert_parity, export_onnx
 from models.folds import KnownEvents
+from models.record import Evaluation
 from models.training import TrainingRecord, train, training_events
 from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
 from pipeline.errors import BundleError, RegistryError

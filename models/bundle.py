@@ -33,8 +33,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from models.calibration import Calibration
 from models.companions import PASSES, PROBABILITY, CutVariables, columns_of_cuts, companion_types
+from models.cuts import Cut
 from models.folds import NEW, KnownEvents
-from models.working_points import Cut
 from pipeline.chunk import Chunk, chunk_of_frame
 from pipeline.dataset import hash_of_file
 from pipeline.declare import Declaration, problems_of

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.calibration import Calibration
-from models.working_points import Cut
+from models.cuts import Cut
 from pipeline.chunk import Chunk
 from pipeline.errors import missing_column
 from pipeline.features import Recipe

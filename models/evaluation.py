@@ -1,40 +1,48 @@
 """One honest record of how good a scorer is, on events that it did not learn from.
 
-Owns which question is asked of which part of the data, and the record of the answers: everything is quoted on the
+Owns which question is asked of which part of the data: everything is quoted on the
 test part, unless its name says otherwise; thresholds are chosen on the validation part and quoted on the test part;
 the training part is looked at only to see how far it differs. The definitions are in the modules that are composed
 here, the pictures in ``plots``, the page in ``report``.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from models.baselines import BASELINES
-from models.bootstrap import RocBand, bootstrap_roc
-from models.calibration import Calibration, Method, fit_calibration
-from models.comparison import Standing, leader_board
-from models.histograms import KINDS, ClassCount, Kind, PartName, ScoreHistogram, class_count, score_histogram
+from models.bootstrap import bootstrap_roc
+from models.calibration import Method, fit_calibration
+from models.comparison import leader_board
+from models.cuts import WorkingPointSpec
+from models.histograms import KINDS, Kind, PartName, class_count, score_histogram
 from models.inputs import InputFindings
-from models.metrics import Roc, auc_with_error, thin_roc, weighted_roc
-from models.overtraining import Overtraining, overtraining
-from models.probabilities import CalibrationError, Reliability, brier_score, calibration_error, log_loss, reliability
-from models.scored import Floats, Measured, ScoredEvents, require_positive_sums, scored_events
-from models.significance import QuotedSignificance, SignificanceScan, best_threshold, quote, scan
+from models.metrics import auc_with_error, thin_roc, weighted_roc
+from models.overtraining import overtraining
+from models.probabilities import brier_score, calibration_error, log_loss, reliability
+from models.record import (
+    Calibrated,
+    Evaluation,
+    FitTemplates,
+    NamedPoint,
+    Probabilities,
+    QuotedPoint,
+    Significance,
+    SpectatorFinding,
+)
+from models.scored import Floats, ScoredEvents, require_positive_sums, scored_events
+from models.significance import best_threshold, quote, scan
 from models.spectators import (
-    Sculpting,
-    SpectatorCorrelation,
-    SpectatorProfile,
     sculpting,
     spectator_correlation,
     spectator_profile,
 )
-from models.templates import Templates, make_templates, sampled_events
-from models.working_points import Cut, QuotedCut, WorkingPoint, WorkingPointSpec, choose, efficiency_at, working_point
+from models.templates import make_templates, sampled_events
+from models.working_points import choose, efficiency_at, working_point
 from models.working_points import quote as quote_cut
 from pipeline.declare import Declaration
 from pipeline.errors import DataError, nearest_spelling
@@ -120,122 +128,6 @@ class ScoredPart:
         return events
 
 
-@dataclass(frozen=True)
-class QuotedPoint:
-    """A threshold chosen on the validation part for a signal efficiency, and what it does on the test part."""
-
-    requested: float
-    quoted: WorkingPoint
-
-
-@dataclass(frozen=True)
-class NamedPoint:
-    """A working point that scoring applies, and what it keeps: of all events, then bin by bin.
-
-    Where it could not be had, ``cut`` is ``None`` and ``problem`` says why.
-    """
-
-    name: str
-    cut: Cut | None
-    quoted: tuple[QuotedCut, ...] = ()
-    problem: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Significance:
-    """The significance above each threshold, and at the one that is best on the validation part.
-
-    Where no threshold could be chosen, ``quoted`` is ``None`` and ``problem`` says why.
-    """
-
-    scan: SignificanceScan
-    quoted: QuotedSignificance | None
-    problem: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Probabilities:
-    """How far scores are probabilities, at the share of signal ``signal_fraction`` that the training weights had."""
-
-    signal_fraction: float
-    brier_score: Measured
-    log_loss: Measured
-    reliability: Reliability
-    calibration_error: CalibrationError
-
-
-@dataclass(frozen=True, eq=False)
-class Calibrated:
-    """A map from score to probability, learnt on the validation part, and what it is worth on the test part.
-
-    Where it could not be had, ``calibration`` is ``None`` and ``problem`` says why. ``probabilities`` are those before
-    the shift to an expected share of signal.
-    """
-
-    calibration: Calibration | None
-    probabilities: Probabilities | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class SpectatorFinding:
-    """How the scores depend on a spectator, and what the cuts of the working points do to its distribution.
-
-    Where it could not be found out, ``problem`` says why and the rest is ``None``.
-    """
-
-    name: str
-    correlation: SpectatorCorrelation | None = None
-    profile: SpectatorProfile | None = None
-    sculpting: Sculpting | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class FitTemplates:
-    """Histograms of the score by sample, with bins chosen on the validation part; or why there are none."""
-
-    templates: Templates | None
-    problem: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """The record: numbers of the test part, unless their name says otherwise; ``roc`` is thinned."""
-
-    auc: Measured
-    auc_train: Measured
-    auc_validation: Measured
-    overtraining: Overtraining
-    roc: Roc
-    band: RocBand
-    working_points: tuple[QuotedPoint, ...]
-    named_points: tuple[NamedPoint, ...]
-    significance: Significance
-    probabilities: Probabilities | None
-    calibrated: Calibrated | None
-    leader_board: tuple[Standing, ...]
-    inputs: InputFindings | None
-    spectators: tuple[SpectatorFinding, ...]
-    templates: FitTemplates | None
-    histograms: tuple[ScoreHistogram, ...]
-    counts: tuple[ClassCount, ...]
-
-    @property
-    def gap(self) -> Measured:
-        """AUC(train) - AUC(test)."""
-        return self.overtraining.auc.gap
-
-    def histogram(self, part: PartName, kind: Kind) -> ScoreHistogram:
-        """Return the score histogram of a class in the train or test part."""
-        return next(found for found in self.histograms if (found.part, found.kind) == (part, kind))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the record as plain lists and dictionaries; a number that does not exist is ``None``."""
-        record: dict[str, Any] = _plain(asdict(self))
-        return record
-
-
 def evaluate(
     train: ScoredPart,
     validation: ScoredPart,
@@ -291,12 +183,6 @@ def evaluate(
         histograms=tuple(score_histogram(name, kind, parts[name]) for name in parts for kind in KINDS),
         counts=tuple(class_count(name, kind, part) for name, part in parts.items() for kind in KINDS),
     )
-
-
-def recorded_auc(record: Mapping[str, Any]) -> Measured:
-    """Return the AUC of a record that ``Evaluation.to_json`` made, with its error."""
-    value, error = record["auc"]["value"], record["auc"]["error"]
-    return Measured(float(value), float("nan") if error is None else float(error))
 
 
 def _quote(efficiencies: tuple[float, ...], validation: ScoredPart, test: ScoredPart) -> Iterator[QuotedPoint]:
@@ -386,17 +272,3 @@ def _templates(validation: ScoredPart, test: ScoredPart, samples: Mapping[str, K
         return FitTemplates(make_templates(*parts))
     except DataError as error:
         return FitTemplates(None, str(error))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.ndarray):
-        return [_plain(inner) for inner in value.tolist()]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

@@ -21,7 +21,7 @@ from flows.reference import ModelReference
 from flows.tracking import set_champion, tracked_run
 from models.bundle import Bundle
 from models.calibration import Calibration
-from models.working_points import Bins, Cut
+from models.cuts import Bins, Cut
 from pipeline.chunk import Chunk, chunk_of
 from pipeline.errors import RegistryError
 

@@ -1,5 +1,6 @@
 """What a training finds out beside its network: baselines, working points and probabilities, up to the scored file."""
 
+import json
 from pathlib import Path
 
 import mlflow
@@ -110,6 +111,9 @@ def test_templates_hold_every_class_of_the_sample_with_its_whole_yield(outcome: 
         ("both: background", "background"),
     }
     assert found.templates.sums.sum(axis=1) == pytest.approx([3_000, 3_000])
+    workspace = json.loads((outcome.report.parent / "templates" / "templates.json").read_text())
+    assert {sample["name"] for sample in workspace["channels"][0]["samples"]} == {"both_signal", "both_background"}
+    assert (outcome.report.parent / "templates" / "templates.root").exists()
 
 
 def test_a_working_point_that_cannot_be_had_is_told_and_left_out(outcome: TrainingOutcome) -> None:

@@ -14,7 +14,7 @@ from flows.reference import ModelReference
 from flows.score import ScoreOptions, score_files
 from models.calibration import Calibration
 from models.companions import columns_of_cuts
-from models.working_points import Bins, Cut
+from models.cuts import Bins, Cut
 from pipeline.chunk import chunk_of_frame
 from pipeline.errors import DeclarationError
 from pipeline.layout import Layout

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle, RegisteredModel, load_bundle
 from models.calibration import Calibration
-from models.working_points import Bins, Cut
+from models.cuts import Bins, Cut
 from pipeline.chunk import Chunk, chunk_of
 from pipeline.errors import BundleError, ColumnTypeError, DataError, ExpressionError, MissingColumnError
 

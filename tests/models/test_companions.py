@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from models.bundle import MODEL, Bundle, BundleManifest, load_bundle, write_bundle
 from models.calibration import Calibration
 from models.companions import columns_of_cuts
-from models.working_points import Bins, Cut
+from models.cuts import Bins, Cut
 from pipeline.chunk import Chunk, chunk_of
 from pipeline.errors import ColumnTypeError, DeclarationError, ExpressionError, MissingColumnError
 from pipeline.features import Recipe

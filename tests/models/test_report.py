@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 
 from models.evaluation import EvaluationSpec, ScoredPart, evaluate
-from models.plots import history_figure
-from models.report import ReportContent, overtraining_sentence, render_report, write_report
+from models.figures import history_figure
+from models.inputs import judge_inputs
+from models.overtraining import AucGap, Overtraining, ScoreDistance, Verdict
+from models.pictures import Picture
+from models.probabilities import CalibrationError
+from models.record import Evaluation
+from models.report import ReportContent, render_report, write_report
 from models.scored import Measured
+from models.sentences import NegativePolicy, calibration_sentence, overtraining_sentence, significance_sentence
 
 VOID = {"meta", "br", "img"}
 
@@ -35,26 +41,59 @@ class Balance(HTMLParser):
         self.text += data
 
 
+def part(seed: int, n_events: int = 1_000) -> ScoredPart:
+    random = np.random.default_rng(seed)
+    labels = np.arange(n_events) % 2
+    weights = np.where(random.random(n_events) < 0.1, -1.0, 2.0)
+    return ScoredPart(
+        random.beta(2 + 2 * labels, 4 - 2 * labels), labels, weights, {"pt": random.normal(size=n_events)}
+    )
+
+
+def rich_record() -> Evaluation:
+    points = [
+        {"name": "tight", "background_rejection": 10.0},
+        {"name": "flat", "signal_efficiency": 0.5, "bins": {"variable": "pt", "edges": [-9, 0.5, 9]}},
+        {"name": "hopeless", "purity": 0.999, "min_events": 400},
+    ]
+    spec = EvaluationSpec.model_validate({"working_points": points, "replicas": 20, "calibration": "platt"})
+    test = part(3)
+    rivals = {"fisher": test.scores + 0.2 * np.random.default_rng(4).normal(size=1_000)}
+    return evaluate(part(1), part(2), test, spec, random=np.random.default_rng(5), signal_fraction=0.5, rivals=rivals)
+
+
+@pytest.fixture(scope="module")
+def rich(content: ReportContent) -> ReportContent:
+    return replace(content, evaluation=rich_record())
+
+
 @pytest.fixture(scope="module")
 def content() -> ReportContent:
-    part = ScoredPart(
+    few = ScoredPart(
         np.array([0.9, 0.8, 0.6, 0.5, 0.4, 0.1]), np.array([1, 1, 0, 1, 0, 0]), np.array([1, 2, 1, 1, -1, 3.0])
     )
     return ReportContent(
         title="pion-muon",
         question="Does the shower shape tell muons from pions?",
-        evaluation=evaluate(part, part, part, EvaluationSpec()),
+        evaluation=evaluate(few, few, few, EvaluationSpec(replicas=20), random=np.random.default_rng(1)),
+        negative_weights="keep",
         cutflow=[
             {"sample": "muons", "step": "pt > 20 && pt < 90", "events": 90211, "weighted": 12.5, "error": 0.1,
              "efficiency": 0.7518},
             {"sample": "pions", "step": "read", "events": 7},
         ],
         missing={"layer_2": 12345},
-        pictures={"Loss of each epoch": history_figure([])},
+        pictures=[Picture("history", "Loss of each epoch", history_figure([]), ("epoch", "rate"), ((7, 0.125),))],
         training={"epochs": 40, "seconds": 83.21, "device": "CPU", "stopped_because": "no better for 10 epochs"},
         features=["layer_1", "layer_2"],
         provenance={"data": "3f" * 32, "seed": "20261121"},
     )  # fmt: skip
+
+
+def text_of(content: ReportContent) -> str:
+    page = Balance()
+    page.feed(render_report(content).replace("</t", " </t"))
+    return " ".join(page.text.replace("\u00a0", " ").split())
 
 
 def test_the_page_is_one_file_with_everything_on_it(content: ReportContent, tmp_path: Path) -> None:
@@ -78,36 +117,153 @@ def test_text_is_never_taken_as_html(content: ReportContent) -> None:
     trap = "<script>alert('&')</script>"
     hostile = replace(
         content, title=trap, question=trap, cutflow=[{"sample": trap, "step": trap}], missing={trap: 1},
-        pictures={f'"{trap}': content.pictures["Loss of each epoch"]}, training={"device": trap},
+        pictures=[replace(content.pictures[0], caption=f'"{trap}', columns=(trap,), rows=((trap,),))],
+        training={"device": trap},
         features=[trap], provenance={trap: trap},
     )  # fmt: skip
     page = render_report(hostile)
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") == 12
+    assert page.count("&lt;script&gt;") == 14
 
 
 def test_numbers_that_do_not_exist_are_dashes(content: ReportContent) -> None:
-    page = render_report(content)
-    assert "nan" not in page.replace("data:image", "").split("<h2>Pictures")[0]
-    assert "∞" in page
-    assert page.count("<td>—</td>") >= 3
+    text = text_of(content)
+    assert re.search(r"\bnan\b|\binf\b|\bNone\b(?!\.)", text) is None
+    assert "∞" in text
+    assert text.count("—") >= 3
 
 
 def test_empty_tables_are_left_out(content: ReportContent) -> None:
-    page = render_report(replace(content, cutflow=[], missing={}, pictures={}))
+    page = render_report(replace(content, cutflow=[], missing={}, pictures=[]))
     assert "Cut-flow" not in page
     assert "<p>None.</p>" in page
 
 
+def test_the_verdict_has_the_auc_with_both_errors_and_the_significance(rich: ReportContent) -> None:
+    text, record = text_of(rich), rich.evaluation
+    assert f"the bootstrap gives {record.band.auc.error:.2g}" in text
+    assert record.significance.quoted is not None
+    assert f"At or above the score {record.significance.quoted.threshold:.4g}, chosen on the validation part" in text
+    assert "with the background known to 10 %" in text
+
+
+def test_an_auc_without_error_says_so(content: ReportContent) -> None:
+    apart = ScoredPart(np.array([0.9, 0.8, 0.2, 0.1]), np.array([1, 1, 0, 0]), np.ones(4))
+    record = evaluate(apart, apart, apart, EvaluationSpec(replicas=20), random=np.random.default_rng(1))
+    assert "AUC = 1.0000 on the test part" in (text := text_of(replace(content, evaluation=record)))
+    assert "Its error cannot be estimated" in text
+
+
+def test_the_leader_board_is_there_where_there_are_rivals(content: ReportContent, rich: ReportContent) -> None:
+    assert "No baselines were asked for" in text_of(content)
+    text = text_of(rich)
+    assert "No baselines" not in text
+    assert re.search(r"network 0\.\d+ ± 0\.\d+ best — fisher 0\.\d+ ± 0\.\d+ 0\.\d+ ± 0\.\d+ (0\.|below|\d)", text)
+
+
+def test_named_working_points_show_all_events_and_every_bin_or_the_problem(rich: ReportContent) -> None:
+    text = text_of(rich)
+    assert "tight: background rejection of at least 10." in text
+    assert "flat: signal efficiency of at least 0.5 in every bin of pt." in text
+    assert re.search(r"all events — .* -9 to 0.5 0\.\d+ .* 0.5 to 9 0\.\d+ ", text)
+    assert "hopeless could not be had: purity = 0.999 cannot be met with at least 400 events passing" in text
+
+
+def test_every_significance_is_in_the_table_with_its_error(rich: ReportContent) -> None:
+    text = text_of(rich)
+    for name in ("Asimov", "AMS", "s/√b", "s/√(s+b)"):
+        assert re.search(rf"{re.escape(name)} \d+\.?\d* ± \d", text)
+    assert "largest Asimov significance on the validation part; everything else is measured on the test part" in text
+
+
+def test_scores_that_are_no_probabilities_get_a_sentence_instead_of_numbers(rich: ReportContent) -> None:
+    assert "signal is 50 % of the sum of weights" in text_of(rich)
+    text = text_of(replace(rich, evaluation=replace(rich.evaluation, probabilities=None, calibrated=None)))
+    assert "lie outside [0, 1]" in text
+    assert "Brier" not in text
+
+
+def test_a_calibration_and_the_spectators_are_on_the_page_where_there_are_some(
+    content: ReportContent, rich: ReportContent
+) -> None:
+    text = text_of(rich)
+    assert "A calibration (platt) was learnt on the validation part" in text
+    assert text.count("Brier score 0.") == 2
+    assert re.search(r"Spectators .* pt -?0\.\d+ ± 0\.\d+ -?0\.\d+ ± 0\.\d+ 0 ", text)
+    assert not {"calibration (", "Spectators"} & set(re.findall(r"calibration \(|Spectators", text_of(content)))
+
+
+def test_features_are_listed_by_name_or_with_what_they_are_worth(content: ReportContent) -> None:
+    assert "layer_1 layer_2" in text_of(content)
+    random = np.random.default_rng(6)
+    values, labels = random.normal(size=(200, 2)), np.arange(200) % 2
+    values[:, 1] += 2 * labels
+    worth = judge_inputs(lambda x: x[:, 1], values, values, ("layer_1", "layer_2"), labels, np.ones(200), random)
+    judged = replace(content, evaluation=replace(content.evaluation, inputs=worth))
+    assert re.search(r"AUC alone missing.*layer_2 0\.\d+ ± 0\.\d+ .* layer_1 ", text_of(judged))
+
+
+def test_the_numbers_of_a_picture_are_in_a_closed_table(content: ReportContent) -> None:
+    page = render_report(content)
+    assert "<details><summary>" in page
+    assert "<td>7</td><td>0.125</td>" in page
+
+
+def test_folds_are_explained_where_there_are_some(content: ReportContent) -> None:
+    assert "networks were trained" not in text_of(content)
+    assert "5 networks were trained. Each event is judged by the one that has not seen it" in text_of(
+        replace(content, training={**content.training, "folds": 5})
+    )
+
+
 @pytest.mark.parametrize(
-    ("gap", "sentence"),
-    [
-        (Measured(0.001, 0.001), "1.0 standard errors: no sign of overtraining"),
-        (Measured(-0.001, 0.001), "1.0 standard errors: no sign of overtraining"),
-        (Measured(0.005, 0.001), "5.0 standard errors: the network knows its training events too well"),
-        (Measured(-0.005, 0.001), "better than the training part by 5.0 standard errors"),
-        (Measured(0.1, float("nan")), "cannot be estimated"),
-    ],
+    ("policy", "words"), [("keep", "count with their sign"), ("drop", "were dropped"), ("absolute", "absolute values")]
 )
-def test_the_verdict_says_whether_train_and_test_agree(gap: Measured, sentence: str) -> None:
-    assert sentence in overtraining_sentence(gap)
+def test_the_page_says_what_became_of_negative_weights(
+    content: ReportContent, policy: NegativePolicy, words: str
+) -> None:
+    assert words in text_of(replace(content, negative_weights=policy))
+
+
+def overtrained(
+    gap: Measured, auc: Verdict = "none seen", classes: Verdict = "none seen", chance: float = 0.01
+) -> Overtraining:
+    distance = ScoreDistance(Measured(0.03, 0.01), 0.5, 0.005, chance, 0.001, 1e4, 0.02, classes)
+    worst: Verdict = "harmful" if "harmful" in (auc, classes) else max(auc, classes, key=len)
+    return Overtraining(distance, distance, AucGap(gap, 0.01, auc), worst)
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (overtrained(Measured(0.001, 0.001)), "No overtraining is seen: .* = 0.0010 ± 0.0010, 1.0 standard errors"),
+        (overtrained(Measured(0.1, float("nan"))), "No overtraining is seen: the error .* cannot be estimated"),
+        (overtrained(Measured(0.0, 0.1), chance=0.5), "too few events of signal and background to see"),
+        (overtrained(Measured(0.005, 0.001), "seen but harmless"), "more than chance explains, but harmlessly"),
+        (overtrained(Measured(0.05, 0.001), "harmful"), "knows its training events too well: .* 50.0 standard errors"),
+        (overtrained(Measured(0.0, 0.001), classes="harmful"), "differ by 3.0 % of signal and 3.0 % of background"),
+        (overtrained(Measured(-0.05, 0.001), "harmful"), "test part does better .* look at the split"),
+    ],
+)  # fmt: skip
+def test_the_verdict_says_whether_train_and_test_agree(found: Overtraining, sentence: str) -> None:
+    assert re.search(sentence, overtraining_sentence(found))
+
+
+def test_a_significance_that_could_not_be_chosen_or_quoted_is_explained(rich: ReportContent) -> None:
+    found = rich.evaluation.significance
+    assert found.quoted is not None
+    lost = replace(found, quoted=None, problem="nothing is left")
+    assert significance_sentence(lost) == "No significance is quoted, since on the validation part nothing is left."
+    blind = {name: Measured(float("nan"), float("nan")) for name in found.quoted.significances}
+    nothing = replace(found, quoted=replace(found.quoted, significances=blind))
+    assert significance_sentence(nothing).endswith("too little background to quote a significance.")
+
+
+@pytest.mark.parametrize(
+    ("observed", "sentence"), [(0.012, "perfect probabilities would have shown as well"), (0.05, "20 spreads more")]
+)
+def test_a_calibration_error_is_judged_against_chance(rich: ReportContent, observed: float, sentence: str) -> None:
+    assert rich.evaluation.probabilities is not None
+    error = CalibrationError(Measured(observed, 0.001), if_calibrated=Measured(0.01, 0.002))
+    found = replace(rich.evaluation.probabilities, calibration_error=error)
+    assert sentence in calibration_sentence(found)

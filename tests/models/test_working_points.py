@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from models.cuts import Cut, WorkingPointSpec
 from models.metrics import weighted_roc
-from models.working_points import Cut, QuotedCut, WorkingPointSpec, choose, efficiency_at, quote, working_point
+from models.working_points import QuotedCut, choose, efficiency_at, quote, working_point
 from pipeline.declare import read_declaration
 from pipeline.errors import DataError, DeclarationError
 

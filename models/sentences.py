@@ -1,0 +1,118 @@
+"""Sentences: what an evaluation says, in plain words.
+
+Owns the words, and how numbers are written in them. What is judged, and against which tolerance, was decided where
+the numbers were made.
+"""
+
+from math import isfinite
+from typing import Literal
+
+from models.overtraining import Overtraining, ScoreDistance
+from models.plots import plus_minus
+from models.record import NamedPoint, Probabilities, Significance
+from models.scored import Measured
+
+NegativePolicy = Literal["keep", "drop", "absolute", "refuse"]
+
+NEGATIVE_WEIGHTS: dict[NegativePolicy, str] = {
+    "keep": "Negative weights were kept: they count with their sign in loss, metrics and pictures.",
+    "drop": "Events of negative weight were dropped, and are counted in the cut-flow.",
+    "absolute": "Negative weights were replaced by their absolute values.",
+    "refuse": "Negative weights were refused, so there are none.",
+}
+
+MOST_SPREADS = 3.0
+"""A calibration error above chance by more than this is not taken for chance."""
+
+MEASURES = {
+    "asimov": ("Asimov", "median discovery significance of a counting experiment, with the background uncertainty"),
+    "ams": (
+        "AMS",
+        "approximate median significance: the same without that uncertainty, and with 10 events more of background",
+    ),
+    "s_over_sqrt_b": ("s/√b", "what both tend to for little signal on much well-known background; too large elsewhere"),
+    "s_over_sqrt_s_plus_b": ("s/√(s+b)", "one over the relative error with which the signal yield is measured"),
+}
+"""The significances: name on the page, and definition."""
+
+
+def overtraining_sentence(found: Overtraining) -> str:
+    """Say what the distances between training and test part mean together."""
+    gap, auc = found.auc.gap, _gap(found)
+    if found.verdict == "none seen":
+        return f"No overtraining is seen: {auc}.{_blindness(found)}"
+    if found.verdict == "seen but harmless":
+        return (
+            f"The training part scores differently by more than chance explains, but harmlessly, within the "
+            f"tolerances: {auc}."
+        )
+    if found.auc.verdict == "harmful" and gap.value < 0.0:
+        return f"The test part does better than the training part, {auc}: the two may not be alike; look at the split."
+    return (
+        f"The network knows its training events too well: {auc}, and {_distances(found)}. The test AUC remains an "
+        "honest one; a smaller network, more events or an earlier stop may do better."
+    )
+
+
+def significance_sentence(found: Significance) -> str:
+    """Say what can be expected at the chosen threshold."""
+    if found.quoted is None:
+        return f"No significance is quoted, since on the validation part {found.problem}."
+    quoted = found.quoted
+    where = f"At or above the score {quoted.threshold:.4g}, chosen on the validation part,"
+    yields = f"{measured(quoted.signal)} signal and {measured(quoted.background)} background events are expected"
+    if not isfinite(quoted.significances["asimov"].value):
+        return f"{where} {yields} by the test part: too little background to quote a significance."
+    return (
+        f"{where} {yields}: an Asimov significance (median for a discovery) of "
+        f"{measured(quoted.significances['asimov'])} standard deviations with the background known to "
+        f"{100.0 * quoted.background_uncertainty:g} %."
+    )
+
+
+def calibration_sentence(found: Probabilities) -> str:
+    """Say how far scores are probabilities, beyond what a finite number of events makes of perfect ones."""
+    error = found.calibration_error
+    spread = error.if_calibrated.error
+    if not isfinite(spread) or spread <= 0.0:
+        return "Whether the scores are probabilities cannot be told from these events."
+    beyond = (error.observed.value - error.if_calibrated.value) / spread
+    off = f"The scores are off the observed fractions of signal by {error.observed.value:.2g} on average"
+    if beyond <= MOST_SPREADS:
+        return f"{off}, which perfect probabilities would have shown as well, by chance."
+    return f"{off}, {beyond:.0f} spreads more than perfect probabilities would have shown by chance."
+
+
+def request_of(point: NamedPoint) -> str:
+    """Say what a named working point asks for."""
+    if point.cut is None:
+        return ""
+    return f"{point.cut.quantity.replace('_', ' ')} of at least {point.cut.requested:g}"
+
+
+def measured(number: Measured) -> str:
+    """Write a number with its error; infinity and what does not exist as signs."""
+    if not isfinite(number.value):
+        return "∞" if number.value > 0.0 else "—"
+    return plus_minus(number)
+
+
+def _gap(found: Overtraining) -> str:
+    gap = found.auc.gap
+    if not isfinite(gap.error) or gap.error <= 0.0:
+        return "the error of AUC(train) - AUC(test) cannot be estimated from these events"
+    size = abs(gap.value) / gap.error
+    return f"AUC(train) - AUC(test) = {plus_minus(gap)}, {size:.1f} standard errors from none"
+
+
+def _distances(found: Overtraining) -> str:
+    distances = f"{100.0 * found.signal.value:.1f} % of signal and {100.0 * found.background.value:.1f} % of background"
+    return f"at some threshold the efficiencies of the two parts differ by {distances}"
+
+
+def _blindness(found: Overtraining) -> str:
+    distances: tuple[tuple[str, ScoreDistance], ...] = ("signal", found.signal), ("background", found.background)
+    blind = [name for name, distance in distances if not distance.can_see_the_tolerance]
+    if not blind:
+        return ""
+    return f" There are too few events of {' and '.join(blind)} to see a difference as small as the tolerance."
