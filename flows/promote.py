@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from models.bundle import Bundle
+from models.comparison import judged
 from models.metrics import auc_difference
 from models.record import recorded_auc
 from models.scored import Measured
@@ -23,10 +25,15 @@ from pipeline.declare import Declaration
 
 
 class PromotionSpec(Declaration):
-    """The ``[promotion]`` section: the metric has to rise by more than ``better_than_champion_by``."""
+    """The ``[promotion]`` section: the metric has to rise by more than ``better_than_champion_by``.
+
+    What counts is the rise less ``standard_errors`` of its paired errors: with 2, chance alone promotes one version in
+    40; with 0, every other one of versions that are alike.
+    """
 
     metric: Literal["auc"] = "auc"
     better_than_champion_by: float = 0.0
+    standard_errors: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,13 @@ def decide(challenger: Bundle, champion: Bundle | None, tests: Sequence[EventArr
         labels, weights = (np.concatenate([getattr(t, n) for t in tests]) for n in ("label", "physics_weight"))
         difference = auc_difference(scores[0], scores[1], labels, weights)
         basis = "the same test events" + _caveat(challenger, champion)
-    is_better = difference.value > spec.better_than_champion_by
-    comparison = f"AUC difference to the champion {difference.value:+.5f} ± {difference.error:.5f} on {basis}"
-    return Decision(is_better, difference, f"{comparison}; more than {spec.better_than_champion_by:g} is needed")
+    # Without an error to be counted a difference is as good as its value.
+    doubt = spec.standard_errors * difference.error if spec.standard_errors else 0.0
+    is_better = difference.value - doubt > spec.better_than_champion_by
+    found = f"{difference.value:+.5f} ± {difference.error:.5f} (p = {judged(difference).p_value:.2g})"
+    needed = f"more than {spec.better_than_champion_by:g}"
+    needed += f" and {spec.standard_errors:g} errors is needed" if spec.standard_errors else " is needed"
+    return Decision(is_better, difference, f"AUC difference to the champion {found} on {basis}; {needed}")
 
 
 def _scores(bundle: Bundle, tests: Sequence[EventArrays], columns: Any) -> NDArray[np.float32]:

@@ -96,6 +96,14 @@ def test_a_champion_with_other_features_is_compared_by_recorded_aucs(
     assert "on recorded AUCs, other features" in decision.reason
 
 
+@pytest.mark.parametrize(("standard_errors", "promoted"), [(0.0, True), (1.0, True), (1e4, False)])
+def test_a_rise_has_to_exceed_so_many_of_its_errors(make_bundle, test_part, standard_errors, promoted):
+    bundles = make_bundle([1, 0.5], ["x", "y"]), make_bundle([1, 0], ["x", "y"])
+    decision = decide(*bundles, [test_part], PromotionSpec(standard_errors=standard_errors))
+    assert decision.is_promoted is promoted
+    assert "(p = " in decision.reason
+
+
 def test_after_another_split_the_reason_warns(make_bundle, test_part):
     other = {"experiment.json": {"split": {"by": ["event"], "salt": "pepper"}}}
     decision = decide(make_bundle([1, 0.5], ["x", "y"]), make_bundle([1, 0], ["x", "y"], other), [test_part], SPEC)
