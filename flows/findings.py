@@ -13,6 +13,7 @@ import numpy as np
 from flows.experiment import ExperimentFile
 from flows.tracking import TrackedRun
 from models.bundle import Bundle
+from models.overtraining import learning_curve
 from models.record import Evaluation
 from models.templates import pyhf_workspace, write_templates
 from models.training import TrainingRecord
@@ -123,8 +124,12 @@ def training_summary(trainings: Sequence[TrainingRecord]) -> dict[str, Any]:
 
 
 def _endings(trainings: Sequence[TrainingRecord]) -> dict[str, str]:
-    """Return which epoch was kept and why training stopped, one after the other for folds that differ."""
+    """Return which epoch was kept, why training stopped and whether in time, each once for folds that agree."""
+    from models.sentences import ENDINGS
+
+    endings = (ENDINGS[learning_curve(training.history).ending] for training in trainings)
     return {
+        "ending": "; ".join(dict.fromkeys(endings)),
         "best_epoch": ", ".join(str(training.best_epoch) for training in trainings),
         "stopped_because": "; ".join(dict.fromkeys(training.stopped_because for training in trainings)),
     }

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 from models.metrics import Roc, auc_difference, auc_with_error, weighted_auc, weighted_roc
 from models.scored import Floats, Measured, ScoredEvents, effective_events, scored_events
@@ -240,7 +240,7 @@ def judged(difference: Measured, degrees_of_freedom: float = float("inf")) -> Di
     if abs(value) <= ROUNDING and error <= ROUNDING:
         return Difference(value, error, degrees_of_freedom, 0.0, 1.0, 0.5)
     z = value / error if error > ROUNDING else float("nan")  # also where the error is NaN
-    p_value, chance = 2.0 * student.sf(abs(z), degrees_of_freedom), student.cdf(z, degrees_of_freedom)
+    p_value, chance = 2.0 * stdtr(degrees_of_freedom, -abs(z)), stdtr(degrees_of_freedom, z)
     return Difference(value, error, degrees_of_freedom, z, float(p_value), float(chance))
 
 

@@ -4,10 +4,11 @@ Owns the words, and how numbers are written in them. What is judged, and against
 the numbers were made.
 """
 
+from collections.abc import Mapping
 from math import isfinite
 from typing import Literal
 
-from models.overtraining import Overtraining, ScoreDistance
+from models.overtraining import Ending, Overtraining, ScoreDistance
 from models.plots import plus_minus
 from models.record import NamedPoint, Probabilities, Significance
 from models.scored import Measured
@@ -34,6 +35,13 @@ MEASURES = {
     "s_over_sqrt_s_plus_b": ("s/√(s+b)", "one over the relative error with which the signal yield is measured"),
 }
 """The significances: name on the page, and definition."""
+
+ENDINGS: Mapping[Ending, str] = {
+    "falling": "still fell at the end; more epochs may help",
+    "level": "was level at the end",
+    "rising": "rose after the epoch that was kept",
+}
+"""How the validation loss ended, in words."""
 
 
 def overtraining_sentence(found: Overtraining) -> str:

@@ -18,9 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import hist
 import numpy as np
-import uproot
 from numpy.typing import ArrayLike, NDArray
 
 from models.histograms import Kind
@@ -386,6 +384,9 @@ def _modifiers(names: tuple[str, str], kind: Kind, squares: Floats, uncertainty:
 
 
 def _write_histograms(path: Path, templates: Templates) -> None:
+    import hist
+    import uproot
+
     with uproot.recreate(path) as file:
         for i, name in enumerate(valid_names(templates.names)):
             axis = hist.axis.Variable(templates.edges, name="score", label="score")
