@@ -1,38 +1,44 @@
 """Judging: what the trained networks, and the baselines beside them, make of events that they have not seen.
 
-Owns which events are scored by which network. Without folds that is plain. With k folds the test part of each fold
-is scored by the fold's own network, so that every event is judged once. Training and validation parts hold every event
-k - 1 times; of these each fold takes the events that the next fold tests, so that they are judged once as well.
+Owns which events are scored by which network. Without folds that is plain. With k folds each event is scored by the
+network of the fold that tests it; on the events that the other networks are validated on, thresholds are chosen, and on
+all others everything is quoted, so that no event has a say in both. The training part of each network is looked at
+on the events that the next fold tests: every event once, and most of them once more, by another network, in the test
+part, so that errors of a difference between these two parts are upper limits.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.experiment import ExperimentFile
+from flows.experiment import Experiment, ExperimentFile
 from models.baselines import fit_baseline
 from models.bundle import ScoringGraph
 from models.evaluation import ScoredPart, evaluate
 from models.histograms import Kind
 from models.inputs import InputFindings, judge_inputs
 from models.record import Evaluation
-from pipeline.dataset import Manifest, PreparedDataset, loaded_blocks
+from pipeline.dataset import EventArrays, Manifest, PreparedDataset, loaded_blocks
+from pipeline.errors import DataError
 from pipeline.progress import Progress
-from pipeline.splitting import assign_folds
+from pipeline.splitting import PARTS, SplitSpec, assign_folds, assign_parts
 from pipeline.table import EventTable, pack, table_of
 
 log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 SCORED_AT_ONCE = 262_144
 """Events of a part that are in memory while it is scored."""
 
 MOST_EVENTS = 500_000
 """Training events of a baseline, drawn at random where there are more: with these it is about as good as it gets."""
-
 
 MOST_TEST_EVENTS = 100_000
 """Test events on which inputs are shuffled: it takes a scoring for every input and repetition."""
@@ -50,24 +56,24 @@ class ExportedNetwork:
 def evaluate_networks(
     file: ExperimentFile, datasets: Sequence[PreparedDataset], exported: Sequence[ExportedNetwork], progress: Progress
 ) -> Evaluation:
-    """Score all parts and judge the scores, those of the baselines too."""
+    """Score all parts and judge the scores, those of the baselines too; what cannot be had is told, and left out."""
     experiment, seed = file.content, file.content.experiment.seed
     graphs = [ScoringGraph(network.graph) for network in exported]
-    baselines = experiment.evaluation.baselines
     n_tested = sum(len(dataset.part("test")) for dataset in datasets)
     progress("evaluate, score", 0, n_tested)
-    scored = {part: _scored(graphs, datasets, part) for part in ("train", "validation", "test")}
+    train, validation, test = (_scored(graphs, datasets, part, experiment.split) for part in PARTS)
     rivals = {}
-    for name in baselines:
+    for name in experiment.evaluation.baselines:
         progress(f"evaluate, baseline {name}", 0, n_tested)
-        rivals[name] = np.concatenate([_baseline_scores(name, dataset, seed) for dataset in datasets])
+        if (scores := _had(f"baseline {name!r}", partial(_baseline_scores, name, datasets, experiment))) is not None:
+            rivals[name] = scores
     progress("evaluate, inputs", 0, n_tested)
-    inputs = _input_findings(graphs[0], datasets[0], seed)
+    inputs = _had("importance of inputs", partial(_input_findings, graphs[0], datasets[0], seed))
     progress("evaluate, judge", n_tested, n_tested)
     evaluation = evaluate(
-        scored["train"],
-        scored["validation"],
-        scored["test"],
+        train,
+        validation,
+        test,
         experiment.evaluation,
         random=np.random.default_rng(seed),
         signal_fraction=0.5 if experiment.weights.balance == "classes" else None,
@@ -79,43 +85,77 @@ def evaluate_networks(
     return evaluation
 
 
+def _had(what: str, find: Callable[[], Found]) -> Found | None:
+    """Return what is found; a training is not thrown away for an answer that its events cannot give."""
+    try:
+        return find()
+    except DataError as error:
+        log.warning("there is no %s: %s", what, error)
+        return None
+
+
 def _warn_of_problems(evaluation: Evaluation) -> None:
     for point in evaluation.named_points:
         if point.problem:
-            log.warning("working point %r is left out: %s", point.name, point.problem)
+            log.warning("working point %r: %s", point.name, point.problem)
     if evaluation.templates and evaluation.templates.problem:
         log.warning("there are no templates: %s", evaluation.templates.problem)
     if evaluation.calibrated and evaluation.calibrated.problem:
         log.warning("there is no calibration: %s", evaluation.calibrated.problem)
 
 
-def _scored(graphs: Sequence[ScoringGraph], datasets: Sequence[PreparedDataset], part: str) -> ScoredPart:
+def _scored(
+    graphs: Sequence[ScoringGraph], datasets: Sequence[PreparedDataset], part: str, split: SplitSpec
+) -> ScoredPart:
     """Return the events of a part of all folds; their weights together stand for the whole sample."""
-    folds = [
-        _scored_in_fold(graph, dataset, part, len(graphs)) for graph, dataset in zip(graphs, datasets, strict=True)
-    ]
+    folds = [_scored_in_fold(graph, data, part, split) for graph, data in zip(graphs, datasets, strict=True)]
     names = folds[0].columns
     return ScoredPart(
         scores=np.concatenate([fold.scores for fold in folds]),
         labels=np.concatenate([fold.labels for fold in folds]),
-        weights=np.concatenate([fold.weights for fold in folds]) / len(folds),
+        weights=np.concatenate([fold.weights for fold in folds]) * (_factor(part, split) / len(folds)),
         columns={name: np.concatenate([fold.columns[name] for fold in folds]) for name in names},
         samples=np.concatenate([fold.samples for fold in folds]),
     )
 
 
-def _scored_in_fold(graph: ScoringGraph, dataset: PreparedDataset, part: str, n_folds: int) -> ScoredPart:
-    events, blocks = dataset.part(part), []
+def _scored_in_fold(graph: ScoringGraph, dataset: PreparedDataset, part: str, split: SplitSpec) -> ScoredPart:
+    blocks = []
     # Block by block through the file, so that a large part does not become resident as a whole.
-    for block in loaded_blocks(events, SCORED_AT_ONCE):
-        rows = _judged(block.identity, part, dataset.manifest.fold, n_folds)
+    for block in loaded_blocks(_holding(dataset, part, split), SCORED_AT_ONCE):
+        rows = _is_judged(block.identity, part, dataset.manifest.fold, split)
         groups = _groups(dataset.manifest)[block.sample, block.label]
         arrays = block.label, block.physics_weight, block.spectators, groups
         blocks.append((graph.score(block.features[rows]), *(array[rows] for array in arrays)))
     scores, labels, weights, spectators, groups = map(np.concatenate, zip(*blocks, strict=True))
-    share = 1 if n_folds == 1 or part == "test" else n_folds - 1
     columns = dict(zip(dataset.manifest.spectators, spectators.T, strict=True))
-    return ScoredPart(scores, labels, weights * share, columns, groups)
+    return ScoredPart(scores, labels, weights, columns, groups)
+
+
+def _holding(dataset: PreparedDataset, part: str, split: SplitSpec) -> EventArrays:
+    """Return the events among which those of a part are that the fold's network may be judged by."""
+    return dataset.part(part if split.folds == 1 or part == "train" else "test")
+
+
+def _is_judged(identities: NDArray[np.uint64], part: str, fold: int, split: SplitSpec) -> NDArray[np.bool_]:
+    if split.folds == 1:
+        return np.ones(identities.shape, dtype=np.bool_)
+    next_fold = (fold + 1) % split.folds
+    if part == "train":
+        return np.equal(assign_folds(identities, split.folds), next_fold)
+    # Which events are validated on is the same in all folds that do not test them.
+    validates = PARTS[1] if part == "validation" else PARTS[0]
+    return np.equal(assign_parts(identities, split, next_fold), PARTS.index(validates))
+
+
+def _factor(part: str, split: SplitSpec) -> float:
+    """Return by how much the weights of the judged events have to grow to stand for all events of the fold's part."""
+    if split.folds == 1:
+        return 1.0
+    if part == "train":
+        return split.folds - 1.0
+    train, validation = split.fractions.train, split.fractions.validation
+    return (train + validation) / (validation if part == "validation" else train)
 
 
 def _groups(manifest: Manifest) -> NDArray[np.int16]:
@@ -141,28 +181,47 @@ def _judged(identities: NDArray[np.uint64], part: str, fold: int, n_folds: int) 
     return np.equal(assign_folds(identities, n_folds), (fold + 1) % n_folds)
 
 
-def _baseline_scores(name: str, dataset: PreparedDataset, seed: int) -> NDArray[np.float64]:
-    random, transform = np.random.default_rng(seed), dataset.manifest.transform
-    train, validation = (_some_events(dataset, part, random) for part in ("train", "validation"))
-    scorer = fit_baseline(name, train, validation, seed)
-    blocks = loaded_blocks(dataset.part("test"), SCORED_AT_ONCE)
-    return np.concatenate([scorer(transform.apply(block.features)) for block in blocks])
+def _baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment: Experiment) -> NDArray[np.float64]:
+    """Return a baseline's scores of the test events, with folds each by one that was trained without them."""
+    seed, split, scores = experiment.experiment.seed, experiment.split, []
+    for dataset in datasets:
+        random, manifest = np.random.default_rng(seed), dataset.manifest
+        train, validation = (_some_events(dataset, part, random) for part in ("train", "validation"))
+        scorer = fit_baseline(name, train, validation, seed)
+        for block in loaded_blocks(dataset.part("test"), SCORED_AT_ONCE):
+            rows = _is_judged(block.identity, "test", manifest.fold, split)
+            scores.append(scorer(manifest.transform.apply(block.features[rows])))
+    return np.concatenate(scores)
 
 
 def _input_findings(graph: ScoringGraph, dataset: PreparedDataset, seed: int) -> InputFindings:
     """Judge the inputs of the network, with folds of that of the first one, on its test events."""
     events, transform, random = dataset.part("test"), dataset.manifest.transform, np.random.default_rng(seed)
-    n_events = min(len(events), MOST_TEST_EVENTS)
-    rows = np.sort(random.choice(len(events), n_events, replace=False))
+    rows, factors = _drawn(events.label, MOST_TEST_EVENTS, random)
     features = np.asarray(events.features[rows])
     values = np.where(transform.missing(features), np.nan, features)
-    arrays = events.label[rows], events.physics_weight[rows]
-    return judge_inputs(graph.score, features, values, transform.features, *arrays, random)
+    weights = events.physics_weight[rows] * factors
+    return judge_inputs(graph.score, features, values, transform.features, events.label[rows], weights, random)
 
 
 def _some_events(dataset: PreparedDataset, part: str, random: np.random.Generator) -> EventTable:
     events, transform = dataset.part(part), dataset.manifest.transform
     if len(events) <= MOST_EVENTS:
         return table_of(events, transform)
-    rows = np.sort(random.choice(len(events), MOST_EVENTS, replace=False))
-    return pack(transform.apply(events.features[rows]), events.label[rows], events.training_weight[rows])
+    rows, factors = _drawn(events.label, MOST_EVENTS, random)
+    weights = events.training_weight[rows] * factors
+    return pack(transform.apply(events.features[rows]), events.label[rows], weights)
+
+
+def _drawn(
+    labels: NDArray[np.integer], most: int, random: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Draw at most ``most`` events, as many of a rare class as of the others; return rows, and factors for weights."""
+    rows, factors = [], []
+    kinds, counts = np.unique(labels, return_counts=True)
+    for kind, count in zip(kinds, counts, strict=True):
+        n_drawn = min(int(count), most // len(kinds))
+        rows.append(random.choice(np.flatnonzero(labels == kind), n_drawn, replace=False))
+        factors.append(np.full(n_drawn, count / n_drawn))
+    order = np.argsort(joined := np.concatenate(rows))
+    return joined[order], np.concatenate(factors)[order]

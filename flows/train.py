@@ -5,6 +5,7 @@ Owns the list of steps and what each hands to the next. Each step is one call in
 """
 
 import json
+import logging
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ from models.bundle import (
 )
 from models.companions import columns_of_cuts
 from models.export import assert_parity, export_onnx
-from models.folds import KnownEvents
+from models.folds import NEW, KnownEvents
 from models.record import Evaluation
 from models.training import TrainingRecord, train, training_events
 from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
@@ -49,6 +50,9 @@ from pipeline.progress import Progress, nobody_watches
 
 if TYPE_CHECKING:
     import keras
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -257,8 +261,12 @@ def _bundle_manifest(
 
 def _known_events(datasets: Sequence[PreparedDataset]) -> KnownEvents:
     tested = [dataset.part("test").content[:, 0] for dataset in datasets]
-    folds = np.repeat(np.arange(len(datasets)), [len(contents) for contents in tested])
-    return KnownEvents.gather(np.concatenate(tested), folds, len(datasets))
+    contents, folds = np.concatenate(tested), np.repeat(np.arange(len(datasets)), [len(part) for part in tested])
+    known = KnownEvents.gather(contents, folds, len(datasets))
+    if n_alike := int(np.count_nonzero(known.folds_of(contents) == NEW)):
+        msg = "%d of %d events have the feature values of an event in another fold: scoring takes them for new"
+        log.warning(msg + "; [split] by = 'content' keeps them together", n_alike, len(contents))
+    return known
 
 
 def _provenance(

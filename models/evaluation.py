@@ -197,12 +197,15 @@ def _named_point(spec: WorkingPointSpec, validation: ScoredPart, test: ScoredPar
         (part.scores, part.labels, part.weights, part.columns[spec.bins.variable] if spec.bins else None)
         for part in (validation, test)
     )
+    # A training is not thrown away for a request that its scores cannot meet.
     try:
         cut = choose(spec, *chosen_on)
+    except DataError as error:
+        return NamedPoint(spec.name, None, problem=f"it cannot be had: {error}")
+    try:
         return NamedPoint(spec.name, cut, quote_cut(cut, *quoted_on))
     except DataError as error:
-        # A training is not thrown away for a request that its scores cannot meet.
-        return NamedPoint(spec.name, None, problem=str(error))
+        return NamedPoint(spec.name, cut, problem=f"it cannot be quoted: {error}")
 
 
 def _significance(validation: ScoredPart, test: ScoredPart, spec: EvaluationSpec) -> Significance:

@@ -39,7 +39,8 @@ class QuotedPoint:
 class NamedPoint:
     """A working point that scoring applies, and what it keeps: of all events, then bin by bin.
 
-    Where it could not be had, ``cut`` is ``None`` and ``problem`` says why.
+    Where it could not be had, ``cut`` is ``None``; where it could not be quoted, ``quoted`` is empty; ``problem`` says
+    why.
     """
 
     name: str

@@ -45,7 +45,7 @@ class SpectatorProfile:
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class CutEffect:
     """What a threshold does to the background: its density ``after``, and its ``efficiency`` in bins of the spectator.
 
     ``divergence`` is that of after from before, as measured; ``expected`` is what statistics alone give, with its
@@ -67,7 +67,7 @@ class Sculpting:
 
     edges: Floats
     before: PerBin
-    cuts: tuple[Cut, ...]
+    cuts: tuple[CutEffect, ...]
     n_missing: int
     n_outside: int
 
@@ -289,14 +289,14 @@ def _density(shares: Shares, edges: Floats) -> PerBin:
     return PerBin(shares.values / widths, np.sqrt(shares.variances()) / widths)
 
 
-def _cut(threshold: float, binned: _Binned, before: Shares) -> Cut:
+def _cut(threshold: float, binned: _Binned, before: Shares) -> CutEffect:
     # A float64 scalar, since a Python float would be rounded to the precision of the scores first.
     passing = ~binned.events.is_signal & (binned.events.scores >= np.float64(threshold))
     bins, _, weights = binned.members(passing)
     after = shares_of(bins, weights, binned.n_bins) if weights.sum() > 0.0 else None
     nothing = np.full(binned.n_bins, np.nan)
     expected = NOT_A_NUMBER if after is None else _expected(before, after)
-    return Cut(
+    return CutEffect(
         threshold=threshold,
         after=PerBin(nothing, nothing) if after is None else _density(after, binned.edges),
         efficiency=_efficiency(binned, passing),

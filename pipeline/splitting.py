@@ -170,15 +170,17 @@ def _refuse_lost_identities(column: NDArray[Any], where: str) -> None:
 
 
 def _row_bits(matrix: NDArray[Any]) -> NDArray[np.uint64]:
-    state = np.zeros(len(matrix), dtype=np.uint64)
-    for column in matrix.reshape(len(matrix), -1).T:
-        state = scramble(state ^ _value_bits(column))
-    return state
+    rows = matrix.reshape(len(matrix), -1)
+    return _list_bits(_value_bits(rows.ravel()), np.full(len(rows), rows.shape[1], dtype=np.int64))
 
 
 def _jagged_bits(column: Any) -> NDArray[np.uint64]:
     counts = ak.to_numpy(ak.num(column)).astype(np.int64)
-    bits = _value_bits(ak.to_numpy(ak.flatten(column)))
+    return _list_bits(_value_bits(ak.to_numpy(ak.flatten(column))), counts)
+
+
+def _list_bits(bits: NDArray[np.uint64], counts: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return 64 bits for each list, whether all have the same length or not; ``counts`` are the lengths."""
     position = np.arange(len(bits)) - np.repeat(np.cumsum(counts) - counts, counts)
     mixed = scramble(bits ^ scramble(position.astype(np.uint64)))
     sums = np.zeros(len(counts) + 1, dtype=np.uint64)

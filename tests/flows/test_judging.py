@@ -119,6 +119,7 @@ def test_templates_hold_every_class_of_the_sample_with_its_whole_yield(outcome: 
 def test_a_working_point_that_cannot_be_had_is_told_and_left_out(outcome: TrainingOutcome) -> None:
     dream = outcome.evaluation.named_points[2]
     assert (dream.name, dream.cut) == ("dream", None)
+    assert "it cannot be had" in dream.problem
     assert "background_rejection = 1e+09 cannot be met" in dream.problem
     assert [cut.name for cut in load_bundle(outcome.bundle).manifest.cuts] == ["tight", "flat"]
 

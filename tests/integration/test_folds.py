@@ -85,13 +85,29 @@ def test_no_event_is_scored_by_a_network_that_has_seen_it(bundle: Bundle, learnt
     assert abs(area.value - 0.5) < 4 * area.error
 
 
-def test_the_evaluation_judges_the_scores_that_the_bundle_gives(
-    outcome: TrainingOutcome, bundle: Bundle, learnt: Path
-) -> None:
-    scores, labels = scores_of(bundle, learnt)
-    assert outcome.evaluation.auc.value == pytest.approx(weighted_auc(scores, labels), abs=1e-12)
-    tested = [count.events for count in outcome.evaluation.counts if count.part == "test"]
-    assert sum(tested) == len(labels)
+def judged_rows(outcome: TrainingOutcome, fold: int, validates: bool) -> Any:
+    """Which of a fold's test events other networks are validated on, or are not."""
+    validated = np.concatenate([dataset.part("validation").identity for dataset in outcome.datasets])
+    return np.isin(outcome.datasets[fold].part("test").identity, validated) == validates
+
+
+def test_every_event_is_judged_once_for_choosing_or_for_quoting(outcome: TrainingOutcome) -> None:
+    counts = dict.fromkeys(("validation", "test"), 0)
+    for count in outcome.evaluation.counts:
+        if count.part in counts:
+            counts[count.part] += count.events
+    assert sum(counts.values()) == outcome.datasets[0].manifest.events.kept
+    assert counts["validation"] == sum(judged_rows(outcome, fold, True).sum() for fold in range(K))
+
+
+def test_the_evaluation_judges_the_scores_that_the_bundle_gives(outcome: TrainingOutcome, bundle: Bundle) -> None:
+    scores, labels = [], []
+    for fold, dataset in enumerate(outcome.datasets):
+        test, rows = dataset.part("test"), judged_rows(outcome, fold, False)
+        scores.append(bundle.score_features(test.features, test.content[:, 0])[rows])
+        labels.append(test.label[rows])
+    expected = weighted_auc(np.concatenate(scores), np.concatenate(labels))
+    assert outcome.evaluation.auc.value == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_scored_file_has_the_scores_of_the_folds(bundle: Bundle, learnt: Path, tmp_path: Path) -> None:

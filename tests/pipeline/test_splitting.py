@@ -12,7 +12,15 @@ from pydantic import ValidationError
 
 from pipeline.chunk import Chunk, chunk_of
 from pipeline.errors import ColumnTypeError, DataError, MissingColumnError
-from pipeline.splitting import PARTS, Fractions, SplitSpec, assign_folds, assign_parts, event_identities
+from pipeline.splitting import (
+    PARTS,
+    Fractions,
+    SplitSpec,
+    assign_folds,
+    assign_parts,
+    content_identities,
+    event_identities,
+)
 
 BY_EVENT = SplitSpec(by=("event",))
 
@@ -129,6 +137,14 @@ def test_equal_content_is_one_event_whatever_file_or_sample_it_is_in() -> None:
     here, there = ({"x": [1.0, 2.0]}, {"x": [2.0]})
     first = identities(here, SplitSpec(), sample="old", file="a.root")
     assert first[1] == identities(there, SplitSpec(), sample="new", file="b.root")[0]
+
+
+def test_lists_of_one_length_are_known_again_as_an_array_of_rows() -> None:
+    """A file may hold an array where a request or a frame brings lists."""
+    rows = np.random.default_rng(1).normal(size=(5, 3))
+    found = [content_identities(chunk_of({"v": column}), {"v"}) for column in (rows, ak.Array(rows.tolist()))]
+    assert np.array_equal(found[0], found[1])
+    assert len(set(found[0].tolist())) == 5
 
 
 def test_candidates_of_one_event_stay_together() -> None:
