@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 
 from models.scored import Measured
-from models.spectators import Cut, sculpting, spectator_correlation, spectator_profile
+from models.spectators import CutEffect, sculpting, spectator_correlation, spectator_profile
 from models.working_points import efficiency_at
 from pipeline.errors import DataError, DeclarationError
 
@@ -29,7 +29,7 @@ def toy(n_events: int = 800, seed: int = 1, negative: float = 0.0, slope: float 
     return scores, masses, labels, weights
 
 
-def one_cut(threshold: float = 0.5, *, weighted: bool = True, bins: Any = 10, **options: Any) -> Cut:
+def one_cut(threshold: float = 0.5, *, weighted: bool = True, bins: Any = 10, **options: Any) -> CutEffect:
     scores, masses, labels, weights = toy(**options)
     return sculpting(scores, masses, labels, weights if weighted else None, thresholds=[threshold], bins=bins).cuts[0]
 
