@@ -158,6 +158,7 @@ reduce_on_plateau = {{ factor = 0.3, patience = 3 }}
 
 [evaluation]
 signal_efficiencies = [0.5, 0.8, 0.9]
+baselines = {'["logistic", "trees"]' if n_events >= 20_000 else "[]"}
 
 [promotion]
 metric = "auc"
