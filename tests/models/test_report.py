@@ -166,7 +166,7 @@ def test_named_working_points_show_all_events_and_every_bin_or_the_problem(rich:
     assert "tight: background rejection of at least 10." in text
     assert "flat: signal efficiency of at least 0.5 in every bin of pt." in text
     assert re.search(r"all events — .* -9 to 0.5 0\.\d+ .* 0.5 to 9 0\.\d+ ", text)
-    assert "hopeless could not be had: purity = 0.999 cannot be met with at least 400 events passing" in text
+    assert "hopeless: it cannot be had: purity = 0.999 cannot be met with at least 400 events passing" in text
 
 
 def test_every_significance_is_in_the_table_with_its_error(rich: ReportContent) -> None:
