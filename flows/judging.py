@@ -120,12 +120,11 @@ def _scored(
 
 
 def _scored_in_fold(graph: ScoringGraph, dataset: PreparedDataset, part: str, split: SplitSpec) -> ScoredPart:
-    blocks = []
+    blocks, groups_of = [], _groups(dataset.manifest)
     # Block by block through the file, so that a large part does not become resident as a whole.
     for block in loaded_blocks(_holding(dataset, part, split), SCORED_AT_ONCE):
-        rows = _is_judged(block.identity, part, dataset.manifest.fold, split)
-        groups = _groups(dataset.manifest)[block.sample, block.label]
-        arrays = block.label, block.physics_weight, block.spectators, groups
+        rows = _judged(block.identity, part, dataset.manifest.fold, split)
+        arrays = block.label, block.physics_weight, block.spectators, groups_of[block.sample, block.label]
         blocks.append((graph.score(block.features[rows]), *(array[rows] for array in arrays)))
     scores, labels, weights, spectators, groups = map(np.concatenate, zip(*blocks, strict=True))
     columns = dict(zip(dataset.manifest.spectators, spectators.T, strict=True))
@@ -137,9 +136,10 @@ def _holding(dataset: PreparedDataset, part: str, split: SplitSpec) -> EventArra
     return dataset.part(part if split.folds == 1 or part == "train" else "test")
 
 
-def _is_judged(identities: NDArray[np.uint64], part: str, fold: int, split: SplitSpec) -> NDArray[np.bool_]:
+def _judged(identities: NDArray[np.uint64], part: str, fold: int, split: SplitSpec) -> NDArray[np.bool_] | slice:
+    """Return which events the fold's network is judged by, as an index that copies nothing where it is all of them."""
     if split.folds == 1:
-        return np.ones(identities.shape, dtype=np.bool_)
+        return slice(None)
     next_fold = (fold + 1) % split.folds
     if part == "train":
         return np.equal(assign_folds(identities, split.folds), next_fold)
@@ -175,12 +175,6 @@ def _named_groups(manifest: Manifest) -> dict[str, Kind]:
     }
 
 
-def _judged(identities: NDArray[np.uint64], part: str, fold: int, n_folds: int) -> NDArray[np.bool_] | slice:
-    if n_folds == 1 or part == "test":
-        return slice(None)
-    return np.equal(assign_folds(identities, n_folds), (fold + 1) % n_folds)
-
-
 def _baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment: Experiment) -> NDArray[np.float64]:
     """Return a baseline's scores of the test events, with folds each by one that was trained without them."""
     seed, split, scores = experiment.experiment.seed, experiment.split, []
@@ -189,7 +183,7 @@ def _baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment:
         train, validation = (_some_events(dataset, part, random) for part in ("train", "validation"))
         scorer = fit_baseline(name, train, validation, seed)
         for block in loaded_blocks(dataset.part("test"), SCORED_AT_ONCE):
-            rows = _is_judged(block.identity, "test", manifest.fold, split)
+            rows = _judged(block.identity, "test", manifest.fold, split)
             scores.append(scorer(manifest.transform.apply(block.features[rows])))
     return np.concatenate(scores)
 

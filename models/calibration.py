@@ -163,7 +163,7 @@ def fit_calibration(
 
 
 def _at_fraction(events: ScoredEvents, fraction: float | None) -> ScoredEvents:
-    weights = np.ones(events.scores.size) if events.weights is None else events.weights
+    weights = events.every_weight()
     if fraction is None:
         return ScoredEvents(events.scores, events.is_signal, weights)
     _require_fractions(fraction)

@@ -226,7 +226,7 @@ def _probabilities(test: ScoredEvents, signal_fraction: float | None) -> Probabi
     """Return ``None`` for scores outside [0, 1], which are no probabilities."""
     if test.scores.min() < 0.0 or test.scores.max() > 1.0:
         return None
-    weights = test.weights_where(np.ones(test.scores.shape, dtype=np.bool_)).copy()
+    weights = test.every_weight().copy()
     if signal_fraction is None:
         signal_fraction = float(weights[test.is_signal].sum() / weights.sum())
     for members, share in ((test.is_signal, signal_fraction), (~test.is_signal, 1.0 - signal_fraction)):

@@ -143,7 +143,7 @@ def reliability(
     bins, n_bins = _bins(events, bin_edges), bin_edges.size - 1
     n_events = np.bincount(bins, minlength=n_bins)
     n_signal = np.bincount(bins[events.is_signal], minlength=n_bins)
-    weight, is_signal = _weights(events), events.is_signal
+    weight, is_signal = events.every_weight(), events.is_signal
     total, score, signal = (_sums(bins, weight * of, n_bins) for of in (1.0, events.scores, is_signal))
     squares, signal_squares = (_sums(bins, weight**2 * of, n_bins) for of in (1.0, is_signal))
     n_effective = _ratio(total**2, squares, squares > 0.0)
@@ -193,7 +193,7 @@ def calibration_error(
     bin_edges = _checked_edges(edges)
     bins, n_bins = _bins(events, bin_edges), bin_edges.size - 1
     deviations: Floats = events.is_signal - events.scores.astype(np.float64)
-    pulls = _weights(events) * deviations
+    pulls = events.every_weight() * deviations
     sums, variances = _sums(bins, pulls, n_bins), _sums(bins, pulls**2, n_bins)
     total = sum(class_sums(events))
     expected = np.sqrt(2.0 / np.pi) * float(np.sqrt(variances).sum()) / total
@@ -202,17 +202,13 @@ def calibration_error(
 
 
 def _mean(losses: Floats, events: ScoredEvents) -> Measured:
-    weights = _weights(events)
+    weights = events.every_weight()
     total, n_effective = float(weights.sum()), effective_events(weights)
     mean = float(np.dot(weights, losses)) / total
     if n_effective <= 1.0 + 1e-9:
         return Measured(mean, float("nan"))
     spread = float(np.linalg.norm(weights * (losses - mean))) / total
     return Measured(mean, spread * float(np.sqrt(n_effective / (n_effective - 1.0))))
-
-
-def _weights(events: ScoredEvents) -> Floats:
-    return np.ones(events.scores.size) if events.weights is None else events.weights
 
 
 def _checked_edges(edges: ArrayLike | None) -> Floats:

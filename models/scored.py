@@ -32,6 +32,10 @@ class ScoredEvents:
     is_signal: NDArray[np.bool_]
     weights: Floats | None
 
+    def every_weight(self) -> Floats:
+        """Return the weight of every event, shape ``(n_events,)``; not to be written to."""
+        return np.ones(self.scores.size) if self.weights is None else self.weights
+
     def weights_where(self, mask: NDArray[np.bool_]) -> Floats:
         """Return the weights of some of the events."""
         return np.ones(np.count_nonzero(mask)) if self.weights is None else self.weights[mask]

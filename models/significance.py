@@ -296,7 +296,7 @@ def _not_negative(name: str, value: ArrayLike) -> Floats:
 def _at_every_score(
     events: ScoredEvents, ladder: Ladder, background_uncertainty: float, min_background_events: int
 ) -> SignificanceScan:
-    squares = np.ones(events.scores.size) if events.weights is None else np.square(events.weights)
+    squares = np.square(events.every_weight())
     signal_error = np.sqrt(_from_the_top(ladder, squares * events.is_signal))
     background_error = np.sqrt(_from_the_top(ladder, squares * ~events.is_signal))
     n_signal = _from_the_top(ladder, events.is_signal.astype(np.int64))

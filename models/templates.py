@@ -95,7 +95,7 @@ def sampled_events(
     return SampledEvents(
         scores=events.scores.astype(np.float64),
         sample=index,
-        weights=events.weights_where(np.ones(index.size, dtype=np.bool_)),
+        weights=events.every_weight(),
         names=tuple(names),
         kinds=tuple(kinds),
     )
