@@ -30,9 +30,9 @@ def write_findings(
     folder: Path,
 ) -> Path:
     """Draw the pictures, write the report, and record both with the final numbers."""
-    from models.pictures import pictures_of
-    from models.plots import save_figures
-    from models.report import ReportContent, write_report
+    from models.report.page import ReportContent, write_report
+    from models.report.pictures import pictures_of
+    from models.report.style import save_figures
 
     manifest = datasets[0].manifest
     names: Mapping[Any, str] = {"background": manifest.classes[0], "signal": manifest.classes[1]}
@@ -125,7 +125,7 @@ def training_summary(trainings: Sequence[TrainingRecord]) -> dict[str, Any]:
 
 def _endings(trainings: Sequence[TrainingRecord]) -> dict[str, str]:
     """Return which epoch was kept, why training stopped and whether in time, each once for folds that agree."""
-    from models.sentences import ENDINGS
+    from models.report.sentences import ENDINGS
 
     endings = (ENDINGS[learning_curve(training.history).ending] for training in trainings)
     return {

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOMS = ("pipeline", "models", "flows")
+SOURCES = (".py", ".html")
 LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "tensorflow", "uproot")
 
 
@@ -14,7 +15,7 @@ LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "tensorflow", "uproot")
 def code_version() -> str:
     """Return Winnow's version and a hash of its source, which tells two checkouts of one version apart."""
     digest, top = hashlib.sha256(), Path(__file__).parents[1]
-    for path in sorted(path for room in ROOMS for path in (top / room).rglob("*.py")):
+    for path in sorted(path for room in ROOMS for path in (top / room).rglob("*.*") if path.suffix in SOURCES):
         digest.update(f"{path.relative_to(top)}\0".encode() + path.read_bytes())
     return f"{metadata.version('winnow')}+{digest.hexdigest()[:12]}"
 

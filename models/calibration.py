@@ -105,7 +105,7 @@ def shift_prior(scores: ArrayLike, from_fraction: float, to_fraction: float) -> 
         DeclarationError: a fraction is not between 0 and 1.
 
     References:
-        M. Saerens, P. Latinne, C. Decaestecker, Neural Computation 14 (2002) 21, eq. 2-4.
+        M. Saerens, P. Latinne, C. Decaestecker, Neural Computation 14 (2002) 21 (outputs at new a priori probabilities).
 
     """
     _require_fractions(from_fraction, to_fraction)
@@ -147,8 +147,8 @@ def fit_calibration(
 
     References:
         C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, ICML 2017, arXiv:1706.04599, eq. 9 (temperature).
-        J. C. Platt, Advances in Large Margin Classifiers (2000) 61, eq. 1 (here on logits, labels not smoothed).
-        B. Zadrozny, C. Elkan, KDD 2002, 694, sec. 3.3 (isotonic).
+        J. C. Platt, Advances in Large Margin Classifiers (2000) 61 (here on logits, labels not smoothed).
+        B. Zadrozny, C. Elkan, KDD 2002, 694, sec. 3 (isotonic).
 
     """
     if method not in _FITS:

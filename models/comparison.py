@@ -115,7 +115,7 @@ def compare_at(
         DeclarationError: the signal efficiency is not between 0 and 1.
 
     References:
-        F. Hsieh, B. W. Turnbull, Annals of Statistics 24 (1996) 25, theorem 2.2 (variance of a point of the curve).
+        F. Hsieh, B. W. Turnbull, Annals of Statistics 24 (1996) 25 (variance of a point of the curve).
 
     """
     if not 0.0 < signal_efficiency < 1.0:

@@ -174,7 +174,7 @@ def input_separations(
         DeclarationError: fewer than two bins.
 
     References:
-        TMVA Users Guide, arXiv:physics/0703039, the separation <S²> in the section on ranking input variables.
+        A. Hoecker et al., TMVA Users Guide, arXiv:physics/0703039, eq. 1 (the separation <S²>).
 
     """
     matrix = _matrix(features, labels)

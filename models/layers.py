@@ -94,7 +94,7 @@ class OnePassBatchNormalization(keras.layers.BatchNormalization):  # type: ignor
 
     References:
         Chan, Golub, LeVeque, "Algorithms for computing the sample variance", The American Statistician 37 (1983)
-        242, section 3, on shifted data; Samuelson, "How deviant can you be?", J. Am. Stat. Assoc. 63 (1968) 1522.
+        242, on shifted data; Samuelson, "How deviant can you be?", J. Am. Stat. Assoc. 63 (1968) 1522.
     """
 
     def _moments(self, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -76,7 +76,7 @@ def auc_with_error(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | No
         DataError: as in `weighted_roc`.
 
     References:
-        E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837, eq. 5-6.
+        E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837 (variance from placements).
         X. Sun, W. Xu, IEEE Signal Processing Letters 21 (2014) 1389 (placements by sorting).
 
     """

@@ -90,8 +90,8 @@ def brier_score(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None 
         DataError: as in `probability_events`.
 
     References:
-        G. W. Brier, Monthly Weather Review 78 (1950) 1, eq. 2 (there summed over both classes: twice this).
-        W. G. Cochran, Sampling Techniques (3rd ed., 1977), eq. 6.13 (error of a ratio).
+        G. W. Brier, Monthly Weather Review 78 (1950) 1 (there summed over both classes: twice this).
+        W. G. Cochran, Sampling Techniques (3rd ed., 1977), chapter 6 (error of a ratio).
 
     """
     events = probability_events(scores, labels, weights)

@@ -75,7 +75,7 @@ def asimov_significance(
         DeclarationError: the uncertainty is negative or not finite.
 
     References:
-        G. Cowan, K. Cranmer, E. Gross, O. Vitells, Eur. Phys. J. C 71 (2011) 1554, eq. 97.
+        G. Cowan, K. Cranmer, E. Gross, O. Vitells, Eur. Phys. J. C 71 (2011) 1554, arXiv:1007.1727, eq. 97.
         G. Cowan, Discovery sensitivity for a counting experiment with background uncertainty (2012), eq. 20.
         T.-P. Li, Y.-Q. Ma, Astrophys. J. 272 (1983) 317, eq. 17, with n_off = b²/σ² and alpha = σ²/b.
 

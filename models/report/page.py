@@ -1,37 +1,30 @@
-"""The report: one evaluation as one HTML file that needs nothing else.
+"""The page: one evaluation as one HTML file that needs nothing else.
 
-Owns how the page is put together and how numbers are written; its order and its layout are in ``report.html``, its
-words in ``sentences``, its pictures in ``pictures``. What is in it was computed elsewhere. The page asks nothing of
+Owns how the page is put together; its order and its layout are in ``report.html``, its words in ``sentences``, its
+numbers in ``numbers``, its pictures in ``pictures``. What is in it was computed elsewhere. The page asks nothing of
 the network, so it can be mailed, printed and opened years later.
 """
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from models.pictures import Picture
-from models.plots import plus_minus, png_of
 from models.record import Evaluation
-from models.scored import Measured
-from models.sentences import (
+from models.report import numbers
+from models.report.picture import Picture
+from models.report.sentences import (
     MEASURES,
     NEGATIVE_WEIGHTS,
     NegativePolicy,
     calibration_sentence,
-    measured,
     overtraining_sentence,
     request_of,
     significance_sentence,
 )
-
-ABSENT = "—"
-SMALLEST_P_VALUE = 1e-9
-"""Below this a p-value says more of the normal approximation than of the difference."""
+from models.report.style import png_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,17 +60,17 @@ def write_report(folder: Path, content: ReportContent) -> Path:
 def render_report(content: ReportContent) -> str:
     """Return the page as a text; everything that is put into it is escaped."""
     pages = Environment(
-        loader=PackageLoader("models", ""),
+        loader=PackageLoader("models.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     pages.filters |= {
-        "number": _number, "percent": _percent, "measured": measured, "share": _share,
+        "number": numbers.number, "percent": numbers.percent, "measured": numbers.measured, "share": numbers.share,
         "overtraining_sentence": overtraining_sentence, "significance_sentence": significance_sentence,
         "calibration_sentence": calibration_sentence, "request": request_of, "image": _image,
-        "two_digits": _two_digits, "p_value": _p_value, "unbroken": _unbroken,
+        "two_digits": numbers.two_digits, "p_value": numbers.p_value, "unbroken": numbers.unbroken,
     }  # fmt: skip
     return pages.get_template("report.html").render(
         content=content,
@@ -86,49 +79,6 @@ def render_report(content: ReportContent) -> str:
         measures=MEASURES,
         folds=content.training.get("folds", 1),
     )
-
-
-def _number(value: object) -> str:
-    if value is None or value == "":
-        return ABSENT
-    if isinstance(value, Measured):
-        return measured(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | np.integer):
-        return f"{value:,}"
-    return _real(float(value)) if isinstance(value, float | np.floating) else str(value)
-
-
-def _real(value: float) -> str:
-    if not isfinite(value):
-        return "∞" if value > 0.0 else ABSENT
-    return f"{value:,.0f}" if abs(value) >= 1_000.0 else f"{value:.4g}"
-
-
-def _two_digits(value: float) -> str:
-    return f"{value:.2g}" if isfinite(value) and value > 0.0 else ABSENT
-
-
-def _p_value(value: float) -> str:
-    return f"below {SMALLEST_P_VALUE:.0e}" if value < SMALLEST_P_VALUE else _two_digits(value)
-
-
-def _unbroken(text: str) -> str:
-    """Keep numbers together with their errors and per cent signs at the end of a line."""
-    return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
-
-
-def _percent(value: object) -> str:
-    if isinstance(value, int | float | np.floating) and isfinite(value):
-        return f"{100.0 * float(value):.2f} %"
-    return ABSENT
-
-
-def _share(number: Measured) -> str:
-    if not isfinite(number.value):
-        return ABSENT
-    return plus_minus(Measured(100.0 * number.value, 100.0 * number.error))
 
 
 def _image(picture: Picture) -> str:

@@ -12,10 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from models.evaluation import EvaluationSpec, ScoredPart, evaluate
-from models.figures import history_figure, reliability_figure, roc_figure, score_figure, significance_figure
-from models.pictures import MOST_ROWS, pictures_of
-from models.plots import COLOURS, plus_minus, png_of, save_figures
 from models.record import Evaluation
+from models.report.history import history_figure
+from models.report.numbers import plus_minus
+from models.report.picture import MOST_ROWS
+from models.report.pictures import pictures_of
+from models.report.reliability import reliability_figure
+from models.report.roc import roc_figure
+from models.report.scores import score_figure
+from models.report.significance import significance_figure
+from models.report.style import COLOURS, png_of, save_figures
 from models.scored import Measured
 
 HISTORY: list[dict[str, float]] = [

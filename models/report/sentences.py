@@ -1,6 +1,6 @@
 """Sentences: what an evaluation says, in plain words.
 
-Owns the words, and how numbers are written in them. What is judged, and against which tolerance, was decided where
+Owns the words. What is judged, and against which tolerance, was decided where
 the numbers were made.
 """
 
@@ -9,9 +9,8 @@ from math import isfinite
 from typing import Literal
 
 from models.overtraining import Ending, Overtraining, ScoreDistance
-from models.plots import plus_minus
 from models.record import NamedPoint, Probabilities, Significance
-from models.scored import Measured
+from models.report.numbers import measured, plus_minus
 
 NegativePolicy = Literal["keep", "drop", "absolute", "refuse"]
 
@@ -96,13 +95,6 @@ def request_of(point: NamedPoint) -> str:
     if point.cut is None:
         return ""
     return f"{point.cut.quantity.replace('_', ' ')} of at least {point.cut.requested:g}"
-
-
-def measured(number: Measured) -> str:
-    """Write a number with its error; infinity and what does not exist as signs."""
-    if not isfinite(number.value):
-        return "∞" if number.value > 0.0 else "—"
-    return plus_minus(number)
 
 
 def _gap(found: Overtraining) -> str:

@@ -1,6 +1,6 @@
-"""Plots: the look that every figure has, and how figures become files.
+"""Style: the look that every figure has, and how figures become files.
 
-Owns the style, the colours and the saving; what is drawn belongs to ``figures``. Every figure is a free-standing
+Owns the style, the colours and the saving; what is drawn belongs to the topics. Every figure is a free-standing
 matplotlib ``Figure`` with its own canvas, so that nothing here needs a screen or leaves state behind.
 """
 
@@ -11,20 +11,17 @@ from pathlib import Path
 
 import matplotlib.style
 import mplhep
-import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from models.histograms import Kind
-from models.scored import Measured
 
 # Two hues of the palette of Okabe and Ito, told apart under every common colour blindness.
 COLOURS: Mapping[Kind, str] = {"signal": "#0072B2", "background": "#D55E00"}
 INK = "#333333"
 GREY = "#888888"
 DOTS_PER_INCH = 150
-ROUNDING = 1e-12
-"""An error below this share of its number is one of floating-point sums, and none of the data."""
 
 STYLE = [
     mplhep.style.ATLAS,
@@ -54,10 +51,10 @@ STYLE = [
 
 
 @contextmanager
-def new_figure(width: float) -> Iterator[Figure]:
-    """Give an empty figure, ``width`` inches wide, and the style while it is drawn."""
+def new_figure(width: float, height: float = 5.2) -> Iterator[Figure]:
+    """Give an empty figure of a size in inches, and the style while it is drawn."""
     with matplotlib.style.context(STYLE):
-        figure = Figure(figsize=(width, 5.2))
+        figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
         yield figure
 
@@ -82,13 +79,7 @@ def png_of(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def plus_minus(number: Measured) -> str:
-    """Write a number with its error, to two digits of the error (or four decimals without one)."""
-    if not np.isfinite(number.error) or number.error <= ROUNDING * abs(number.value):
-        return _fixed(number.value, 4)
-    decimals = max(0, 1 - int(np.floor(np.log10(number.error))))
-    return f"{_fixed(number.value, decimals)} ± {number.error:.{decimals}f}"
-
-
-def _fixed(value: float, decimals: int) -> str:
-    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # adding 0 makes -0 plain
+def say_nothing_is_there(axes: Axes, text: str) -> None:
+    """Write a text where a curve would be."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
+    axes.tick_params(which="both", length=0, labelleft=False, labelbottom=False)

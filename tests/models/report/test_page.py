@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from models.evaluation import EvaluationSpec, ScoredPart, evaluate
-from models.figures import history_figure
 from models.inputs import judge_inputs
 from models.overtraining import AucGap, Overtraining, ScoreDistance, Verdict
-from models.pictures import Picture
 from models.probabilities import CalibrationError
 from models.record import Evaluation
-from models.report import ReportContent, render_report, write_report
+from models.report.history import history_figure
+from models.report.page import ReportContent, render_report, write_report
+from models.report.picture import Picture
+from models.report.sentences import NegativePolicy, calibration_sentence, overtraining_sentence, significance_sentence
 from models.scored import Measured
-from models.sentences import NegativePolicy, calibration_sentence, overtraining_sentence, significance_sentence
 
 VOID = {"meta", "br", "img"}
 
@@ -83,7 +83,7 @@ def content() -> ReportContent:
             {"sample": "pions", "step": "read", "events": 7},
         ],
         missing={"layer_2": 12345},
-        pictures=[Picture("history", "Loss of each epoch", history_figure([]), ("epoch", "rate"), ((7, 0.125),))],
+        pictures=[Picture("training", "history", "Loss of each epoch", history_figure([]), ("epoch", "rate"), ((7, 0.125),))],
         training={"epochs": 40, "seconds": 83.21, "device": "CPU", "stopped_because": "no better for 10 epochs"},
         features=["layer_1", "layer_2"],
         provenance={"data": "3f" * 32, "seed": "20261121"},

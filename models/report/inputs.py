@@ -1,0 +1,111 @@
+"""The inputs: what each is worth to the network and alone, and how they hang together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from models.importance import Correlations
+from models.inputs import InputFinding, InputFindings
+from models.report.picture import MOST_ROWS, PLAIN_NAMES, ClassNames, Picture
+from models.report.style import COLOURS, INK, new_figure
+from models.scored import Floats, Measured
+
+MOST_BARS = 40
+MOST_WRITTEN = 12
+"""Features up to which a matrix has room for its numbers."""
+
+
+def importance_picture(found: InputFindings) -> Picture:
+    """Draw what each input is worth, the most important first."""
+    return Picture(
+        "inputs",
+        "importance",
+        "What each feature is worth: the AUC that the network loses when the feature is shuffled among the test "
+        "events, and beside it how far the classes differ in the feature alone.",
+        importance_figure(found.inputs[:MOST_BARS]),
+        ("feature", "importance", "separation", "AUC alone"),
+        tuple((one.name, one.importance, one.separation, one.auc) for one in found.inputs[:MOST_ROWS]),
+    )
+
+
+def correlations_picture(found: InputFindings, class_names: ClassNames = PLAIN_NAMES) -> Picture:
+    """Draw the correlations within each class; the table has the strongest."""
+    pairs = _strongest(found.correlations)
+    return Picture(
+        "inputs",
+        "correlations",
+        "Linear correlation of the features within each class. Blank where a feature does not vary. The numbers are "
+        f"those of the strongest pairs, at most {MOST_ROWS}.",
+        correlations_figure(found.names, found.correlations, class_names),
+        ("feature", "and", class_names["signal"], class_names["background"]),
+        tuple(
+            (
+                found.names[i],
+                found.names[j],
+                float(found.correlations.signal[i, j]),
+                float(found.correlations.background[i, j]),
+            )
+            for i, j in pairs
+        ),
+    )
+
+
+def importance_figure(inputs: Sequence[InputFinding]) -> Figure:
+    """Draw importance and separation as bars with errors, one line for each input."""
+    with new_figure(width=11.0, height=1.6 + 0.34 * max(len(inputs), 4)) as figure:
+        importance, separation = figure.subplots(1, 2, sharey=True)
+        _draw_bars(importance, [one.importance for one in inputs], COLOURS["signal"])
+        _draw_bars(separation, [one.separation for one in inputs], COLOURS["background"])
+        importance.set_xlabel("fall of the AUC if shuffled")
+        separation.set_xlabel("separation of the classes, alone")
+        importance.set_yticks(range(len(inputs)), [one.name for one in inputs])
+        importance.set_ylim(len(inputs) - 0.4, -0.6)
+        for axes in (importance, separation):
+            axes.tick_params(axis="y", which="both", length=0)
+    return figure
+
+
+def correlations_figure(names: Sequence[str], found: Correlations, class_names: ClassNames = PLAIN_NAMES) -> Figure:
+    """Draw the two matrices side by side, with their numbers where there is room."""
+    size, is_small = max(len(names), 4), len(names) <= MOST_WRITTEN
+    with new_figure(width=12.0, height=float(np.clip(2.6 + 0.3 * size, 4.6, 9.0))) as figure:
+        both = figure.subplots(1, 2, sharey=True)
+        for axes, matrix, name in zip(both, (found.signal, found.background), class_names.values(), strict=True):
+            image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1.0, vmax=1.0, interpolation="nearest")
+            axes.set_title(name)
+            size_of_text = 11.0 if is_small else max(4.0, 11.0 * MOST_WRITTEN / size)
+            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size_of_text)
+            axes.set_yticks(range(len(names)), names, fontsize=size_of_text)
+            axes.tick_params(which="both", length=0)
+            if is_small:
+                _write_numbers(axes, matrix)
+        figure.colorbar(image, ax=both, label="linear correlation", shrink=0.9)
+    return figure
+
+
+def _draw_bars(axes: Axes, values: Sequence[Measured], colour: str) -> None:
+    places, lengths = range(len(values)), [one.value for one in values]
+    axes.barh(places, lengths, height=0.6, color=colour, alpha=0.35)
+    axes.errorbar(
+        lengths, places, xerr=[one.error for one in values], fmt="none", ecolor=INK, elinewidth=1.4, capsize=2
+    )
+    axes.axvline(0.0, color=INK, linewidth=0.8)
+
+
+def _write_numbers(axes: Axes, matrix: Floats) -> None:
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            colour = "white" if abs(value) > 0.6 else INK
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
+
+
+def _strongest(found: Correlations) -> list[tuple[int, int]]:
+    """Return the pairs of different features, those of the largest correlation in either class first."""
+    sizes = np.fmax(np.abs(found.signal), np.abs(found.background))
+    rows, columns = np.triu_indices_from(sizes, k=1)
+    known = np.isfinite(sizes[rows, columns])
+    rows, columns = rows[known], columns[known]
+    order = np.argsort(-sizes[rows, columns], kind="stable")[:MOST_ROWS]
+    return list(zip(rows[order].tolist(), columns[order].tolist(), strict=True))

@@ -1,0 +1,41 @@
+"""Pictures: which ones an evaluation has, in the order of the page."""
+
+from collections.abc import Iterator, Sequence
+
+from models.record import Evaluation
+from models.report.history import History, history_picture
+from models.report.inputs import correlations_picture, importance_picture
+from models.report.picture import PLAIN_NAMES, ClassNames, Picture
+from models.report.reliability import reliability_picture
+from models.report.roc import roc_picture
+from models.report.scores import scores_picture
+from models.report.significance import significance_picture
+from models.report.spectators import spectator_picture
+from models.report.templates import templates_picture
+from models.templates import valid_names
+
+
+def pictures_of(
+    evaluation: Evaluation, histories: Sequence[History], class_names: ClassNames = PLAIN_NAMES
+) -> tuple[Picture, ...]:
+    """Draw everything that there is; ``histories`` has one for each fold."""
+    return tuple(_drawn(evaluation, histories, class_names))
+
+
+def _drawn(evaluation: Evaluation, histories: Sequence[History], class_names: ClassNames) -> Iterator[Picture]:
+    yield roc_picture(evaluation)
+    yield scores_picture(evaluation, class_names)
+    yield significance_picture(evaluation)
+    if evaluation.probabilities:
+        calibrated = evaluation.calibrated.probabilities if evaluation.calibrated else None
+        yield reliability_picture(evaluation.probabilities, calibrated)
+    if evaluation.inputs:
+        yield importance_picture(evaluation.inputs)
+        yield correlations_picture(evaluation.inputs, class_names)
+    names = valid_names([f"spectator_{found.name}" for found in evaluation.spectators])
+    for name, found in zip(names, evaluation.spectators, strict=True):
+        if picture := spectator_picture(name, found, class_names):
+            yield picture
+    if evaluation.templates and evaluation.templates.templates:
+        yield templates_picture(evaluation.templates.templates)
+    yield history_picture(histories)

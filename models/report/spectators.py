@@ -1,0 +1,105 @@
+"""Spectators: how the score depends on a variable that the network does not see, and what cuts do to it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from models.histograms import KINDS
+from models.record import SpectatorFinding
+from models.report.picture import PLAIN_NAMES, Cell, ClassNames, Picture, measurements, rows_of
+from models.report.style import COLOURS, GREY, new_figure
+from models.scored import Floats
+from models.spectators import PerBin, Sculpting, SpectatorProfile
+
+STYLES = ("-", "--", ":", "-.")
+SHADES = ("#0072B2", "#009E73", "#CC79A7", "#E69F00")
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """The two answers about one spectator, which have the same bins, of which the outer ones may be cut short."""
+
+    name: str
+    profile: SpectatorProfile
+    sculpting: Sculpting
+    edges: Floats
+
+
+def spectator_picture(name: str, found: SpectatorFinding, class_names: ClassNames = PLAIN_NAMES) -> Picture | None:
+    """Draw the mean score, and the background before and after each cut; ``None`` where neither was found out."""
+    if found.profile is None or found.sculpting is None:
+        return None
+    shown = _Shown(found.name, found.profile, found.sculpting, _bounded(found.profile.edges))
+    columns, cells = _table(shown, class_names)
+    return Picture(
+        "spectators",
+        name,
+        f"{found.name}: the mean score of each class in bins of it, flat where the score does not depend on it; and "
+        "the background's distribution before and after the cuts of the working points, at unit area, alike where "
+        "cuts do not sculpt it. Bins hold equal numbers of events; the outer ones may go on beyond the picture.",
+        spectator_figure(shown, class_names),
+        columns,
+        rows_of(*cells),
+    )
+
+
+def spectator_figure(shown: _Shown, class_names: ClassNames = PLAIN_NAMES) -> Figure:
+    """Draw the profile beside the sculpting."""
+    with new_figure(width=11.0) as figure:
+        profile, background = figure.subplots(1, 2)
+        for kind in KINDS:
+            found = shown.profile.signal if kind == "signal" else shown.profile.background
+            _draw_means(profile, shown.edges, found, COLOURS[kind], class_names[kind])
+        profile.set(xlabel=shown.name, ylabel="mean score")
+        profile.margins(y=0.25)
+        profile.legend(loc="upper center", ncols=2)
+        _draw_sculpting(background, shown)
+        background.set(xlabel=shown.name, ylabel=f"{class_names['background']}, normalised", ylim=(0.0, None))
+        background.margins(y=0.3)
+        background.legend()
+        for axes in (profile, background):
+            axes.set_xlim(shown.edges[0], shown.edges[-1])
+    return figure
+
+
+def _draw_means(axes: Axes, edges: Floats, found: PerBin, colour: str, name: str) -> None:
+    axes.errorbar(
+        0.5 * (edges[1:] + edges[:-1]), found.values, xerr=0.5 * np.diff(edges), yerr=found.errors,
+        fmt="o", color=colour, markersize=4, linewidth=1.3, label=name,
+    )  # fmt: skip
+
+
+def _draw_sculpting(axes: Axes, shown: _Shown) -> None:
+    before = shown.sculpting.before
+    axes.stairs(before.values, shown.edges, fill=True, color=GREY, alpha=0.3, label="before")
+    for number, cut in enumerate(shown.sculpting.cuts):
+        colour, style = SHADES[number % len(SHADES)], STYLES[number % len(STYLES)]
+        if np.isfinite(cut.after.values).any():
+            axes.stairs(
+                cut.after.values, shown.edges, baseline=None, color=colour, linestyle=style, linewidth=1.6,
+                label=f"score ≥ {cut.threshold:.3g}",
+            )  # fmt: skip
+
+
+def _table(shown: _Shown, class_names: ClassNames) -> tuple[tuple[str, ...], list[list[Cell]]]:
+    edges, found = shown.profile.edges, shown.sculpting
+    named = {
+        f"mean score, {class_names['signal']}": shown.profile.signal,
+        f"mean score, {class_names['background']}": shown.profile.background,
+        f"density, {class_names['background']}": found.before,
+        **{f"density, score ≥ {cut.threshold:.3g}": cut.after for cut in found.cuts},
+        **{f"efficiency, score ≥ {cut.threshold:.3g}": cut.efficiency for cut in found.cuts},
+    }
+    columns: list[list[Cell]] = [edges[:-1].tolist(), edges[1:].tolist()]
+    return ("from", "to", *named), columns + [[*measurements(one.values, one.errors)] for one in named.values()]
+
+
+def _bounded(edges: Floats) -> Floats:
+    """Return edges with outer bins no wider than a quarter of all inner ones, so that a tail does not hide the rest."""
+    if edges.size < 4:
+        return edges
+    shown, margin = edges.copy(), 0.25 * (edges[-2] - edges[1])
+    shown[0], shown[-1] = max(edges[0], edges[1] - margin), min(edges[-1], edges[-2] + margin)
+    return shown
