@@ -12,6 +12,7 @@ import numpy as np
 
 from flows.experiment import ExperimentFile
 from flows.tracking import TrackedRun
+from models.anatomy import Layer
 from models.bundle import Bundle
 from models.overtraining import learning_curve
 from models.record import Evaluation
@@ -24,6 +25,7 @@ def write_findings(
     file: ExperimentFile,
     datasets: Sequence[PreparedDataset],
     records: Sequence[TrainingRecord],
+    layers: Sequence[Layer],
     evaluation: Evaluation,
     bundle: Bundle,
     tracked: TrackedRun,
@@ -40,12 +42,14 @@ def write_findings(
     content = ReportContent(
         title=file.content.name,
         question=file.content.experiment.question,
+        experiment=file.text,
         evaluation=evaluation,
         negative_weights=file.content.weights.negative,
         cutflow=cut_flow_rows(manifest),
         missing=manifest.n_missing,
         pictures=pictures,
         training={**training_summary(records), **_endings(records)},
+        layers=layers,
         features=manifest.transform.features,
         provenance={**bundle.manifest.provenance, "bundle": bundle.digest},
     )

@@ -20,12 +20,13 @@ import numpy as np
 from flows.experiment import Experiment, ExperimentFile
 from flows.findings import final_metrics, training_summary, write_findings
 from flows.home import datasets, runs
-from flows.judging import ExportedNetwork, evaluate_networks
+from flows.judging import ExportedNetwork, evaluate_networks, require_judgeable
 from flows.promote import Decision, decide
 from flows.provenance import code_version, software
 from flows.resumption import Workplace, training_key, workplace
 from flows.steps import Run, directly
 from flows.tracking import TrackedRun, champion_version, fetch, promotion_lock, set_champion, tracked_run
+from models.anatomy import layers_of
 from models.backend import backend_name
 from models.build import build, head_of, scoring_network
 from models.bundle import (
@@ -113,7 +114,8 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
             records = tuple(network.record for network in trained)
             evaluation = run(evaluate_networks, file, datasets, exported, progress)
             bundle = run(make_bundle, file, datasets, exported, evaluation, tracked, folder)
-            report = run(write_findings, file, datasets, records, evaluation, bundle, tracked, folder)
+            layers = layers_of(trained[0].network)
+            report = run(write_findings, file, datasets, records, layers, evaluation, bundle, tracked, folder)
             version = run(register_bundle, file, bundle, evaluation, tracked)
         decision = run(promote_if_better, file, version, bundle, datasets, tracked)
     return TrainingOutcome(
@@ -139,9 +141,10 @@ def begin_run(file: ExperimentFile, tracked: TrackedRun) -> Path:
 
 
 def prepare_events(file: ExperimentFile, tracked: TrackedRun, progress: Progress) -> tuple[PreparedDataset, ...]:
-    """Prepare the events, once for each fold, and record which they are."""
+    """Prepare the events, once for each fold, refuse those that can judge nothing, and record which they are."""
     folds = range(file.content.split.folds)
     prepared = tuple(prepare(file.content, file.folder, datasets(), progress, fold=fold) for fold in folds)
+    require_judgeable(prepared, file.content.split)
     manifest = prepared[0].manifest
     tracked.log_dataset(file.content.name, manifest.content, [f"{f.path} sha256:{f.sha256}" for f in manifest.files])
     tracked.log_metrics({f"events_{name}": float(n) for name, n in manifest.events.model_dump().items()})

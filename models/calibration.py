@@ -105,7 +105,7 @@ def shift_prior(scores: ArrayLike, from_fraction: float, to_fraction: float) -> 
         DeclarationError: a fraction is not between 0 and 1.
 
     References:
-        M. Saerens, P. Latinne, C. Decaestecker, Neural Computation 14 (2002) 21 (outputs at new a priori probabilities).
+        M. Saerens, P. Latinne, C. Decaestecker, Neural Computation 14 (2002) 21 (outputs at new a priori fractions).
 
     """
     _require_fractions(from_fraction, to_fraction)
@@ -225,7 +225,8 @@ def _fit_isotonic(events: ScoredEvents) -> dict[str, Any]:
     # Rounding must not carry a centre out of its own step.
     centres = np.clip(centres, scores[starts], scores[steps.blocks[1:] - 1])
     fractions = np.clip(steps.x[starts], 0.0, 1.0)
-    if fractions.size < 2:
+    # Two steps of nothing but background and nothing but signal would make certainties of however few events.
+    if fractions.size < 2 or (fractions.size == 2 and (fractions[0], fractions[1]) == (0.0, 1.0)):
         raise _no_map("isotonic")
     return {"knots": _with_ends(list(zip(centres.tolist(), fractions.tolist(), strict=True)))}
 

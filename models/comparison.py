@@ -11,7 +11,6 @@ Owns the tests of a difference, a - b. Each answers its own question:
 A difference without an error cannot be tested: its p-value and its chance are NaN.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
-from models.metrics import Roc, auc_difference, auc_with_error, weighted_auc, weighted_roc
+from models.metrics import Roc, auc_difference, auc_with_error, weighted_roc
 from models.scored import Floats, Measured, ScoredEvents, effective_events, scored_events
 from pipeline.errors import DataError, DeclarationError
 
@@ -59,22 +58,21 @@ class Comparison:
         return shared / product if product > 0.0 else float("nan")
 
 
+@dataclass(frozen=True, eq=False)
+class BackgroundAt:
+    """A background efficiency of ``events``, and ``deviations`` ``(n_events,)``: what each event adds to its error."""
+
+    efficiency: Measured
+    events: ScoredEvents
+    deviations: Floats
+
+
 @dataclass(frozen=True)
 class SeedComparison:
     """Two methods over seeds: the mean difference on these very test events, and on new ones."""
 
     same_test_events: Difference
     new_test_events: Difference
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One line of a leader board: an AUC, the best one's lead over it, and the lead's adjusted p-value."""
-
-    name: str
-    auc: Measured
-    lead: Difference
-    adjusted_p_value: float
 
 
 def compare(
@@ -121,12 +119,30 @@ def compare_at(
     if not 0.0 < signal_efficiency < 1.0:
         msg = f"signal efficiency {signal_efficiency!r} is not between 0 and 1"
         raise DeclarationError(msg)
-    read = [_background_at(signal_efficiency, scored_events(one, labels, weights)) for one in (scores_a, scores_b)]
-    (value_a, deviations_a), (value_b, deviations_b) = read
-    events = scored_events(scores_a, labels, weights)
-    a, b = Measured(value_a, _error(events, deviations_a)), Measured(value_b, _error(events, deviations_b))
-    paired = _error(events, deviations_a - deviations_b) if np.isfinite(a.error + b.error) else float("nan")
-    return Comparison(a, b, judged(Measured(value_a - value_b, paired)))
+    a, b = (background_at(signal_efficiency, scores, labels, weights) for scores in (scores_a, scores_b))
+    return compare_backgrounds(a, b)
+
+
+def background_at(
+    signal_efficiency: float, scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None
+) -> BackgroundAt:
+    """Read the background efficiency off where scores keep ``signal_efficiency``; for `compare_backgrounds`.
+
+    Raises:
+        DataError: as in `models.metrics.weighted_roc`.
+
+    """
+    events = scored_events(scores, labels, weights)
+    value, deviations = _background_at(signal_efficiency, events)
+    return BackgroundAt(Measured(value, _error(events, deviations)), events, deviations)
+
+
+def compare_backgrounds(a: BackgroundAt, b: BackgroundAt) -> Comparison:
+    """Compare two scores of the same events, as in `compare_at`."""
+    has_errors = np.isfinite(a.efficiency.error + b.efficiency.error)
+    paired = _error(a.events, a.deviations - b.deviations) if has_errors else float("nan")
+    difference = judged(Measured(a.efficiency.value - b.efficiency.value, paired))
+    return Comparison(a.efficiency, b.efficiency, difference)
 
 
 def compare_seeds(values_a: ArrayLike, values_b: ArrayLike, *, test_error: float) -> SeedComparison:
@@ -183,55 +199,6 @@ def compare_folds(values_a: ArrayLike, values_b: ArrayLike, *, n_train: int, n_t
     mean, variance, n_folds = _paired(values_a, values_b)
     error = float(np.sqrt((1.0 / n_folds + n_test / n_train) * variance))
     return judged(Measured(mean, error), n_folds - 1)
-
-
-def leader_board(
-    scores: Mapping[str, ArrayLike], labels: ArrayLike, weights: ArrayLike | None = None
-) -> tuple[Standing, ...]:
-    """Rank scores on the same events by AUC, and test the lead of the best over each other one.
-
-    Who leads was learnt from the same events, so the p-values are adjusted as if each pair had been tested.
-    The best has a lead of 0 over itself, with p = 1. No scores give an empty board.
-
-    Raises:
-        DataError: as in `models.metrics.weighted_roc`, for any score.
-
-    """
-    ranked = sorted(scores, key=lambda name: -weighted_auc(scores[name], labels, weights))
-    against = [compare(scores[ranked[0]], scores[name], labels, weights) for name in ranked]
-    n_pairs = len(ranked) * (len(ranked) - 1) // 2
-    adjusted = [1.0, *holm([one.difference.p_value for one in against[1:]], n_tests=n_pairs)]
-    rows = zip(ranked, against, adjusted, strict=False)
-    return tuple(Standing(name, one.b, one.difference, float(p_value)) for name, one, p_value in rows)
-
-
-def holm(p_values: ArrayLike, *, n_tests: int | None = None) -> Floats:
-    """Adjust p-values for their number: below a level, any false alarm among them is rarer than that level.
-
-    ``n_tests`` may be more than there are p-values, where others could have been looked at. A p-value of NaN stays so
-    and is not counted. None give none.
-
-    Raises:
-        DataError: a p-value outside [0, 1], or not one list of them.
-        DeclarationError: fewer tests than p-values.
-
-    References:
-        S. Holm, Scandinavian Journal of Statistics 6 (1979) 65.
-
-    """
-    values = np.asarray(p_values, dtype=np.float64)
-    if values.ndim != 1 or np.any((values < 0.0) | (values > 1.0)):
-        msg = f"p-values are one list of numbers between 0 and 1; received {values.tolist()}"
-        raise DataError(msg)
-    known = np.flatnonzero(~np.isnan(values))
-    n_tests = known.size if n_tests is None else n_tests
-    if n_tests < known.size:
-        msg = f"{known.size} p-values cannot come from {n_tests} tests"
-        raise DeclarationError(msg)
-    order = known[np.argsort(values[known], kind="stable")]
-    adjusted = np.full(values.size, np.nan)
-    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * (n_tests - np.arange(order.size))), 1.0)
-    return adjusted
 
 
 def judged(difference: Measured, degrees_of_freedom: float = float("inf")) -> Difference:

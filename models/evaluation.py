@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
 
+from models.agreement import agreement_of_folds
 from models.baselines import BASELINES
 from models.bootstrap import bootstrap_roc
 from models.calibration import Method, fit_calibration
-from models.comparison import leader_board
 from models.cuts import WorkingPointSpec
 from models.histograms import KINDS, Kind, PartName, class_count, score_histogram
 from models.inputs import InputFindings
+from models.leader_board import leader_board
 from models.metrics import auc_with_error, thin_roc, weighted_roc
 from models.overtraining import overtraining
 from models.probabilities import brier_score, calibration_error, log_loss, reliability
@@ -103,7 +104,8 @@ class EvaluationSpec(Declaration):
 class ScoredPart:
     """Events of one part of the data, first axis ``n_events`` everywhere.
 
-    Scores, labels (1 = signal), physics weights, the spectators by their names, and the samples by their index.
+    Scores, labels (1 = signal), physics weights, the spectators by their names, the samples by their index, and, where
+    several networks scored them, the folds by their numbers.
     """
 
     scores: NDArray[np.floating]
@@ -111,6 +113,7 @@ class ScoredPart:
     weights: NDArray[np.floating]
     columns: Mapping[str, Floats] = field(default_factory=dict)
     samples: NDArray[np.integer] = field(default_factory=lambda: np.empty(0, dtype=np.int16))
+    folds: NDArray[np.integer] | None = None
 
     def events(self, name: PartName) -> ScoredEvents:
         """Return the checked events.
@@ -176,7 +179,14 @@ def evaluate(
         significance=_significance(validation, test, spec),
         probabilities=_probabilities(parts["test"], signal_fraction),
         calibrated=_calibrated(spec, parts["validation"], parts["test"], signal_fraction) if spec.calibration else None,
-        leader_board=leader_board({NETWORK: test.scores, **(rivals or {})}, test.labels, test.weights),
+        leader_board=leader_board(
+            {NETWORK: test.scores, **(rivals or {})},
+            test.labels,
+            test.weights,
+            signal_efficiencies=spec.signal_efficiencies,
+            folds=test.folds,
+        ),
+        folds=None if test.folds is None else agreement_of_folds(*arrays, test.folds),
         inputs=inputs,
         spectators=tuple(_spectator(name, test, [point.quoted.threshold for point in points]) for name in test.columns),
         templates=_templates(validation, test, samples or {}) if spec.templates else None,

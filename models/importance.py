@@ -166,6 +166,8 @@ def input_separations(
     expansion needs populated bins: no more are made than a tenth of the effective events of the smaller class, and
     at least two.
 
+    For an effective number of events ≤ 1 in a class the bias is unknown, and stays in; it and the error are NaN.
+
     A bin with a negative sum of weights counts as empty. The AUC is that of events with a value; NaN if these are not
     a positive sum of weights in both classes.
 
@@ -297,6 +299,9 @@ def _separation(number: int, values: Floats, events: ScoredEvents, n_bins: int) 
         for members in (events.is_signal, ~events.is_signal)
     )
     separation, bias = _divergence(signal, background)
+    if min(effective_events(events.weights_where(of)) for of in (events.is_signal, ~events.is_signal)) <= 1.0 + 1e-9:
+        # One event has one bin, whichever it is: of its fluctuation nothing is known, nor of the bias.
+        separation, bias = Measured(separation.value + bias, float("nan")), float("nan")
     return InputSeparation(
         column=number,
         separation=separation,

@@ -195,7 +195,7 @@ def _distance(train: ScoredEvents, test: ScoredEvents, of_signal: bool, toleranc
 
     References:
         N. Smirnov, Ann. Math. Statist. 19 (1948) 279 (the limit distribution for two samples).
-        J. F. Monahan, Numerical Methods of Statistics, 2nd ed., Cambridge (2011) (weights, effective numbers of events).
+        J. F. Monahan, Numerical Methods of Statistics, 2nd ed., Cambridge (2011) (weights, effective numbers).
         M. B. Marcus, L. A. Shepp, Proc. 6th Berkeley Symp. Math. Stat. Prob. 2 (1972) 423 (tail of a maximum).
 
     """

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from models.agreement import Agreement
 from models.bootstrap import RocBand
 from models.calibration import Calibration
-from models.comparison import Standing
 from models.cuts import Cut
 from models.histograms import ClassCount, Kind, PartName, ScoreHistogram
 from models.inputs import InputFindings
+from models.leader_board import Standing
 from models.metrics import Roc
 from models.overtraining import Overtraining
 from models.probabilities import CalibrationError, Reliability
@@ -109,7 +110,10 @@ class FitTemplates:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The record: numbers of the test part, unless their name says otherwise; ``roc`` is thinned."""
+    """The record: numbers of the test part, unless their name says otherwise.
+
+    ``roc`` is thinned; ``folds`` is ``None`` where one network scored all events.
+    """
 
     auc: Measured
     auc_train: Measured
@@ -123,6 +127,7 @@ class Evaluation:
     probabilities: Probabilities | None
     calibrated: Calibrated | None
     leader_board: tuple[Standing, ...]
+    folds: Agreement | None
     inputs: InputFindings | None
     spectators: tuple[SpectatorFinding, ...]
     templates: FitTemplates | None

@@ -15,6 +15,9 @@ from pipeline.errors import DataError
 Floats = NDArray[np.float64]
 Numbers = NDArray[Any]
 
+LIGHTEST, HEAVIEST = 1e-140, 1e140
+"""Between these, a weight or a sum of millions of them has a square that double precision holds; errors need squares."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -45,19 +48,19 @@ def scored_events(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | Non
     """Check scores, labels (1 = signal) and weights, one of each per event.
 
     Raises:
-        DataError: arrays of different lengths, values that are not finite, labels other than 0 and 1, or a class
-            without events; all problems at once.
+        DataError: arrays of different lengths, values that are not finite numbers, labels other than 0 and 1, weights
+            whose squares no number holds, or a class without events; all problems at once.
 
     """
-    score_array, label_array = np.asarray(scores), np.asarray(labels)
-    weight_array = None if weights is None else np.asarray(weights, dtype=np.float64)
+    score_array, label_array = numbers("scores", scores), np.asarray(labels)
+    weight_array = None if weights is None else numbers("weights", weights).astype(np.float64, copy=False)
     _require_one_number_per_event(score_array, label_array, weight_array)
     if score_array.dtype.kind != "f":
         score_array = score_array.astype(np.float64)
     is_signal = label_array.astype(np.bool_)
     problems = [
         *_not_finite("score", score_array),
-        *([] if weight_array is None else _not_finite("weight", weight_array)),
+        *([] if weight_array is None else _not_finite("weight", weight_array) or _out_of_range(weight_array)),
         *_not_labels(label_array, is_signal),
         *_empty_classes(is_signal),
     ]
@@ -66,10 +69,23 @@ def scored_events(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | Non
     return ScoredEvents(score_array, is_signal, weight_array)
 
 
+def numbers(name: str, values: ArrayLike) -> Numbers:
+    """Return an array of real numbers.
+
+    Raises:
+        DataError: it holds something else, as texts or complex numbers; the message says under which ``name``.
+
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "biufO":
+        raise DataError(f"{name} are needed as real numbers; received {array.dtype}")
+    return array
+
+
 def require_positive_sums(signal: float, background: float) -> None:
-    """Refuse classes whose weights do not add up to something positive."""
+    """Refuse classes whose weights do not add up to something positive, of which there is a square."""
     sums = {"signal": signal, "background": background}
-    if bad := [f"{name} weights add up to {total:g}" for name, total in sums.items() if total <= 0.0]:
+    if bad := [f"{name} weights add up to {total:g}" for name, total in sums.items() if total < LIGHTEST]:
         raise DataError(f"{' and '.join(bad)}; an efficiency needs a positive sum in both classes")
 
 
@@ -90,6 +106,13 @@ def _require_one_number_per_event(scores: Numbers, labels: Numbers, weights: Flo
 def _not_finite(name: str, values: NDArray[np.floating]) -> list[str]:
     n_bad = values.size - int(np.count_nonzero(np.isfinite(values)))
     return [f"{n_bad} of {values.size} {name}s are NaN or infinite"] if n_bad else []
+
+
+def _out_of_range(weights: Floats) -> list[str]:
+    heaviest = float(np.abs(weights).max(initial=0.0))
+    if heaviest == 0.0 or LIGHTEST <= heaviest <= HEAVIEST:
+        return []
+    return [f"the largest weight is {heaviest:g}, and only from {LIGHTEST:g} to {HEAVIEST:g} there are errors; rescale"]
 
 
 def _not_labels(labels: Numbers, is_signal: NDArray[np.bool_]) -> list[str]:

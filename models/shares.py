@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 
 from models.scored import Floats, Measured
 
+ROUNDING = 1e-12
+"""What a sum of weights may miss, as a share of the sum of their magnitudes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shares:
     """How one set of events is shared out over bins, ``(n_bins,)``: ``values`` add up to 1.
 
     Bins with a negative sum of weights hold a share of zero, and the others are scaled to add up to 1; ``negative``
-    says how many. ``squares`` are the sums of squared weights, ``total`` is the sum that the shares are of.
+    says how many. Weights that cancel but for rounding make no share either. ``squares`` are the sums of squared
+    weights, ``total`` is the sum that the shares are of.
     """
 
     values: Floats
@@ -40,10 +44,11 @@ def shares_of(bins: NDArray[np.integer], weights: Floats, n_bins: int) -> Shares
     """Share out events over numbered bins by weight; the sum of weights must be positive."""
     sums = np.bincount(bins, weights=weights, minlength=n_bins)
     squares = np.bincount(bins, weights=weights**2, minlength=n_bins).astype(np.float64)
+    rounding = ROUNDING * np.bincount(bins, weights=np.abs(weights), minlength=n_bins)
     # A density is not negative: a bin below zero holds a fluctuation of something near zero.
-    positive = np.maximum(sums, 0.0)
+    positive = np.where(sums > rounding, sums, 0.0)
     total = float(positive.sum())
-    return Shares(positive / total, squares, total, int(np.count_nonzero(sums < 0.0)))
+    return Shares(positive / total, squares, total, int(np.count_nonzero(sums < -rounding)))
 
 
 def noise_of_squares(means: Floats) -> Measured:

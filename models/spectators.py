@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
-from models.scored import Floats, Measured, ScoredEvents, effective_events, scored_events
+from models.scored import Floats, Measured, ScoredEvents, effective_events, numbers, scored_events
 from models.shares import Shares, error_beyond_noise, noise_of_squares, shares_of
 from pipeline.errors import DataError, DeclarationError
 
@@ -155,6 +155,9 @@ def sculpting(
     a twelfth at ten passing events a bin and by a quarter at two. The ATLAS note quotes 1/JSD, and
     compares passing with failing events instead: a small divergence is then larger by 1 / (1 - efficiency)².
 
+    The expansion needs bins that hold more than their own fluctuations. Where negative weights leave so little in one
+    that ``expected`` would exceed 1, the largest divergence there is, it is NaN, and so is the divergence's error.
+
     A bin with a negative sum of weights has no density: 0. Efficiencies are ratios of signed sums with the error
     of a weighted binomial; NaN in bins without a positive sum, no error where all events of a bin pass or none. Where
     the passing weights do not add up to something positive, as above every score, what comes after the cut is NaN.
@@ -212,7 +215,7 @@ def spectator_correlation(
 
 
 def _spectator(values: ArrayLike, events: ScoredEvents) -> Floats:
-    spectator = np.asarray(values, dtype=np.float64)
+    spectator = numbers("spectators", values).astype(np.float64, copy=False)
     if spectator.shape != events.scores.shape:
         msg = f"one spectator per event is needed; received values {spectator.shape} and scores {events.scores.shape}"
         raise DataError(msg)
@@ -245,8 +248,13 @@ def _equal_edges(known: Floats, n_bins: int) -> Floats:
     if len(set(lowest_and_highest)) < 2:
         msg = f"bins need a spectator with two different values; among {known.size} events it has "
         raise DataError(msg + (f"only {lowest_and_highest[0]:g}" if lowest_and_highest else "none"))
-    edges: Floats = np.unique(np.quantile(known, np.linspace(0.0, 1.0, n_bins + 1), method="inverted_cdf"))
-    return edges
+    quantiles = np.quantile(known, np.linspace(0.0, 1.0, n_bins + 1), method="inverted_cdf")
+    edges: Floats = np.unique(quantiles)
+    if n_bins > 1 and quantiles[-2] == edges[-1]:
+        # The events that share the highest value fill a bin: it is theirs alone, and as wide as the one below.
+        with np.errstate(over="ignore"):
+            edges = np.append(edges, edges[-1] + (edges[-1] - edges[-2]))
+    return edges[np.isfinite(edges)]
 
 
 def _rising_edges(bins: Sequence[float] | Floats) -> Floats:
@@ -285,8 +293,10 @@ def _background_shares(binned: _Binned, background: NDArray[np.bool_]) -> Shares
 
 
 def _density(shares: Shares, edges: Floats) -> PerBin:
-    widths = np.diff(edges)
-    return PerBin(shares.values / widths, np.sqrt(shares.variances()) / widths)
+    # Of bins wider or narrower than numbers go, the density is 0 or infinite.
+    with np.errstate(over="ignore"):
+        widths = np.diff(edges)
+        return PerBin(shares.values / widths, np.sqrt(shares.variances()) / widths)
 
 
 def _cut(threshold: float, binned: _Binned, before: Shares) -> CutEffect:
@@ -334,7 +344,8 @@ def _expected(before: Shares, after: Shares) -> Measured:
     # An event of weight w in bin i moves share j by w (δ_ij - q_j), over the total of each distribution it is in.
     moved = after.squares * apart**2 + failing / before.total**2
     variances = moved * (1.0 - 2.0 * q) + q**2 * moved.sum()
-    return noise_of_squares(variances[q > 0.0] / (8.0 * np.log(2.0) * q[q > 0.0]))
+    expected = noise_of_squares(variances[q > 0.0] / (8.0 * np.log(2.0) * q[q > 0.0]))
+    return expected if expected.value <= 1.0 else NOT_A_NUMBER
 
 
 def _efficiency(binned: _Binned, passing: NDArray[np.bool_]) -> PerBin:
@@ -363,9 +374,14 @@ def _correlation(scores: Floats, values: Floats, weights: Floats) -> Measured:
 
 def _standardised(values: Floats, shares: Floats) -> Floats:
     """Return values less their mean, over their standard deviation; NaN where the variance is not positive."""
-    # Counted from one of them, constant values are zero without rounding.
-    distances = values - values[0]
+    # Counted from one of them, constant values are zero without rounding; in units of the largest, none has a square
+    # that is no number, nor one that is zero for being small.
+    largest = float(np.abs(values).max(initial=0.0))
+    scaled = values / largest if largest > 0.0 else values
+    distances = scaled - scaled[0]
+    spread = float(np.abs(distances).max(initial=0.0))
+    distances = distances / spread if spread > 0.0 else distances
     distances = distances - np.dot(shares, distances)
     variance = float(np.dot(shares, distances**2))
-    scaled: Floats = distances / (np.sqrt(variance) if variance > 0.0 else np.nan)
-    return scaled
+    standardised: Floats = distances / (np.sqrt(variance) if variance > 0.0 else np.nan)
+    return standardised

@@ -146,8 +146,12 @@ def efficiency_at(
 
     Raises:
         DataError: as in `weighted_roc`.
+        DeclarationError: the threshold is NaN.
 
     """
+    if np.isnan(threshold):
+        msg = "no event passes or fails a threshold that is NaN"
+        raise DeclarationError(msg)
     return _kept_above(threshold, scored_events(scores, labels, weights))
 
 
@@ -156,9 +160,11 @@ def _threshold(spec: WorkingPointSpec, events: ScoredEvents) -> float:
     n_signal = np.cumsum(events.is_signal[ladder.order], dtype=np.int64)
     values, n_passing = _MEASURES[quantity](ladder, n_signal[ladder.last])
     steps = np.flatnonzero(_reached(values, requested))
+    enough = n_passing >= spec.min_events
     if quantity == "signal_efficiency":
         steps = steps[:1]
-    enough = n_passing >= spec.min_events
+        # With negative weights the efficiency may fall again; only where it rises above all before is it reached.
+        enough &= values > np.maximum.accumulate(np.append(0.0, values[:-1]))
     if not (steps := steps[enough[steps]]).size:
         raise DataError(_out_of_reach(spec, values[enough], int(n_passing[-1])))
     return float(events.scores[ladder.order[ladder.last[steps[-1]]]])
@@ -168,7 +174,8 @@ def _out_of_reach(spec: WorkingPointSpec, reachable: Floats, n_events: int) -> s
     quantity, requested = spec.request
     asked = f"{quantity} = {requested:g} cannot be met with at least {spec.min_events} {_COUNTED[quantity]} passing"
     if reachable.size == 0:
-        return f"{asked}: there are {n_events}"
+        falls = ", but with their weights it rises no higher than with fewer" if n_events >= spec.min_events else ""
+        return f"{asked}: there are {n_events}{falls}"
     if quantity == "signal_efficiency":
         return f"{asked}: the smallest that can is {reachable[0]:.4g}"
     return f"{asked}: the largest that can is {reachable.max():.4g}"

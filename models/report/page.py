@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from models.anatomy import Layer
 from models.record import Evaluation
 from models.report import numbers
 from models.report.picture import Picture
@@ -19,6 +20,7 @@ from models.report.sentences import (
     MEASURES,
     NEGATIVE_WEIGHTS,
     NegativePolicy,
+    agreement_sentence,
     calibration_sentence,
     overtraining_sentence,
     request_of,
@@ -31,20 +33,22 @@ from models.report.style import png_of
 class ReportContent:
     """All that the page shows.
 
-    ``cutflow`` rows have the keys ``sample``, ``step``, ``events``, ``weighted``, ``error`` and
-    ``efficiency`` (a fraction); ``missing`` counts the missing values of each feature; ``training`` has
-    ``folds``, ``epochs``, ``seconds``, ``events_per_second``, ``device`` and ``stopped_because``. A key that is
-    absent is shown as a dash.
+    ``experiment`` is the text of the experiment file. ``cutflow`` rows have the keys ``sample``, ``step``, ``events``,
+    ``weighted``, ``error`` and ``efficiency`` (a fraction); ``missing`` counts the missing values of each feature;
+    ``training`` has ``folds``, ``epochs``, ``seconds``, ``events_per_second``, ``device`` and ``stopped_because``. A
+    key that is absent is shown as a dash.
     """
 
     title: str
     question: str
+    experiment: str
     evaluation: Evaluation
     negative_weights: NegativePolicy
     cutflow: Sequence[Mapping[str, object]]
     missing: Mapping[str, int]
     pictures: Sequence[Picture]
     training: Mapping[str, object]
+    layers: Sequence[Layer]
     features: Sequence[str]
     provenance: Mapping[str, str]
 
@@ -69,7 +73,8 @@ def render_report(content: ReportContent) -> str:
     pages.filters |= {
         "number": numbers.number, "percent": numbers.percent, "measured": numbers.measured, "share": numbers.share,
         "overtraining_sentence": overtraining_sentence, "significance_sentence": significance_sentence,
-        "calibration_sentence": calibration_sentence, "request": request_of, "image": _image,
+        "calibration_sentence": calibration_sentence, "agreement_sentence": agreement_sentence,
+        "request": request_of, "image": _image,
         "two_digits": numbers.two_digits, "p_value": numbers.p_value, "unbroken": numbers.unbroken,
     }  # fmt: skip
     return pages.get_template("report.html").render(

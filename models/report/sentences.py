@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Literal
 
+from models.agreement import Agreement
 from models.overtraining import Ending, Overtraining, ScoreDistance
 from models.record import NamedPoint, Probabilities, Significance
-from models.report.numbers import measured, plus_minus
+from models.report.numbers import measured, p_value, plus_minus
 
 NegativePolicy = Literal["keep", "drop", "absolute", "refuse"]
 
@@ -23,6 +24,9 @@ NEGATIVE_WEIGHTS: dict[NegativePolicy, str] = {
 
 MOST_SPREADS = 3.0
 """A calibration error above chance by more than this is not taken for chance."""
+
+DISAGREEMENT = 0.01
+"""The p-value below which the networks of the folds are not alike."""
 
 MEASURES = {
     "asimov": ("Asimov", "median discovery significance of a counting experiment, with the background uncertainty"),
@@ -88,6 +92,19 @@ def calibration_sentence(found: Probabilities) -> str:
     if beyond <= MOST_SPREADS:
         return f"{off}, which perfect probabilities would have shown as well, by chance."
     return f"{off}, {beyond:.0f} spreads more than perfect probabilities would have shown by chance."
+
+
+def agreement_sentence(found: Agreement) -> str:
+    """Say whether the networks of the folds are alike."""
+    beginning = f"{len(found.aucs)} networks were trained, and each is judged on the events of its own fold."
+    if not isfinite(found.p_value):
+        return f"{beginning} Whether they are alike cannot be told from these events."
+    if found.p_value < DISAGREEMENT:
+        return (
+            f"{beginning} They are not alike: chance alone makes their AUCs differ as much with a probability "
+            f"{p_value(found.p_value)}. Look for a fold whose training failed, or for events that stand out."
+        )
+    return f"{beginning} Their AUCs differ no more than by chance (p = {found.p_value:.2g})."
 
 
 def request_of(point: NamedPoint) -> str:

@@ -17,9 +17,7 @@ from models.comparison import (
     compare_at,
     compare_folds,
     compare_seeds,
-    holm,
     judged,
-    leader_board,
 )
 from models.metrics import auc_difference, auc_with_error, weighted_roc
 from models.scored import Measured
@@ -238,57 +236,6 @@ def test_impossible_requests_are_refused() -> None:
         compare_seeds([1], [1], test_error=-1.0)
     with pytest.raises(DeclarationError, match="folds of 0 training and 5 test events"):
         compare_folds([1], [1], n_train=0, n_test=5)
-
-
-def test_holm_by_hand() -> None:
-    """Sorted 0.01, 0.02, 0.03, 0.3 times 4, 3, 2, 1: 0.04, 0.06, 0.06 (it may not fall), 0.3."""
-    assert holm([0.03, 0.01, 0.3, 0.02]) == pytest.approx([0.06, 0.04, 0.3, 0.06])
-    assert holm([0.03, 0.01, 0.3], n_tests=5) == pytest.approx([0.12, 0.05, 0.9])
-    assert holm([0.5, 0.9, 0.8]) == pytest.approx([1.0, 1.0, 1.0])
-
-
-def test_holm_leaves_what_was_not_tested_out_of_the_count() -> None:
-    assert holm([0.02, np.nan, 0.01]) == pytest.approx([0.02, np.nan, 0.02], nan_ok=True)
-    assert holm([]).size == 0
-
-
-@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20))
-def test_holm_keeps_the_order_and_lies_between_no_correction_and_bonferroni(p_values: list[float]) -> None:
-    plain, adjusted = np.array(p_values), holm(p_values)
-    assert (adjusted >= plain).all()
-    assert (adjusted <= np.minimum(plain * plain.size, 1.0)).all()
-    assert (np.diff(adjusted[np.argsort(plain)]) >= 0.0).all()
-
-
-def test_holm_refuses_what_are_no_p_values() -> None:
-    with pytest.raises(DataError, match=r"numbers between 0 and 1; received \[0.5, 1.5\]"):
-        holm([0.5, 1.5])
-    with pytest.raises(DeclarationError, match="2 p-values cannot come from 1 tests"):
-        holm([0.5, 0.5], n_tests=1)
-
-
-def test_leader_board_ranks_and_compares_with_the_best() -> None:
-    a, b, labels, weights = toy(2_000, 1, handicap=1.5)
-    board = leader_board({"poor": b, "good": a, "copy": 2.0 * a}, labels, weights)
-    assert [line.name for line in board] == ["good", "copy", "poor"]
-    assert board[2].auc == auc_with_error(b, labels, weights)
-    assert board[2].lead == compare(a, b, labels, weights).difference
-    assert [line.adjusted_p_value for line in board[:2]] == [1.0, 1.0]
-    assert board[2].adjusted_p_value == pytest.approx(3.0 * board[2].lead.p_value)
-    assert leader_board({}, labels) == ()
-
-
-def test_the_best_of_equals_seldom_leads_significantly() -> None:
-    """Counted as tests against a leader known beforehand, one board in nine would raise a false alarm."""
-
-    def smallest(seed: int) -> float:
-        random = np.random.default_rng(seed)
-        labels = np.arange(200) % 2
-        shared = random.normal(size=200) + 1.5 * labels
-        scores = {str(i): shared + random.normal(scale=0.6, size=200) for i in range(6)}
-        return min(line.adjusted_p_value for line in leader_board(scores, labels))
-
-    assert np.mean([smallest(seed) < 0.05 for seed in range(200)]) < 0.08
 
 
 def test_results_are_plain_numbers() -> None:

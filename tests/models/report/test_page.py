@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.anatomy import Layer
 from models.evaluation import EvaluationSpec, ScoredPart, evaluate
 from models.inputs import judge_inputs
 from models.overtraining import AucGap, Overtraining, ScoreDistance, Verdict
@@ -19,6 +20,7 @@ from models.report.picture import Picture
 from models.report.sentences import NegativePolicy, calibration_sentence, overtraining_sentence, significance_sentence
 from models.scored import Measured
 
+HISTORY = Picture("training", "history", "Loss of each epoch", history_figure([]), ("epoch", "rate"), ((7, 0.125),))
 VOID = {"meta", "br", "img"}
 
 
@@ -75,6 +77,7 @@ def content() -> ReportContent:
     return ReportContent(
         title="pion-muon",
         question="Does the shower shape tell muons from pions?",
+        experiment='[experiment]\nname = "pion-muon"  # a <question>',
         evaluation=evaluate(few, few, few, EvaluationSpec(replicas=20), random=np.random.default_rng(1)),
         negative_weights="keep",
         cutflow=[
@@ -83,8 +86,9 @@ def content() -> ReportContent:
             {"sample": "pions", "step": "read", "events": 7},
         ],
         missing={"layer_2": 12345},
-        pictures=[Picture("training", "history", "Loss of each epoch", history_figure([]), ("epoch", "rate"), ((7, 0.125),))],
+        pictures=[HISTORY],
         training={"epochs": 40, "seconds": 83.21, "device": "CPU", "stopped_because": "no better for 10 epochs"},
+        layers=[Layer("dense", "Dense", (128,), 4_352, 4_224), Layer("logits", "Dense", (1,), 129, 129)],
         features=["layer_1", "layer_2"],
         provenance={"data": "3f" * 32, "seed": "20261121"},
     )  # fmt: skip
@@ -107,10 +111,33 @@ def test_the_page_is_one_file_with_everything_on_it(content: ReportContent, tmp_
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
 
+def test_the_page_begins_with_what_was_asked(content: ReportContent) -> None:
+    assert "<pre>[experiment]\nname = &#34;pion-muon&#34;  # a &lt;question&gt;</pre>" in render_report(content)
+
+
+def test_every_section_that_the_list_of_contents_names_is_there(content: ReportContent, rich: ReportContent) -> None:
+    for shown in (content, rich):
+        page = render_report(shown)
+        named, there = (re.findall(rf'{attribute}="#?([a-z]+)"', page) for attribute in ("href", "h2 id"))
+        assert named == there
+        assert len(named) >= 12
+
+
+def test_the_layers_are_listed_with_their_sums(content: ReportContent) -> None:
+    text = text_of(content)
+    assert "dense Dense 128 4,352 4,224 logits Dense 1 129 129 all 4,481 4,353" in text
+
+
+def test_a_picture_stands_in_the_section_of_its_topic(content: ReportContent) -> None:
+    page = render_report(replace(content, pictures=[replace(HISTORY, section="roc", caption="a curve"), HISTORY]))
+    places = [page.index(text) for text in ('id="roc"', "a curve</fig", 'id="training"', "each epoch</fig")]
+    assert places == sorted(places)
+
+
 def test_the_page_asks_nothing_of_the_network(content: ReportContent) -> None:
     page = render_report(content)
     assert page.count("data:image/png;base64,") == 1
-    assert re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)|url\(|@import|https?://|<script""", page) == []
+    assert re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)|url\(|@import|https?://|<script""", page) == []
 
 
 def test_text_is_never_taken_as_html(content: ReportContent) -> None:
@@ -158,7 +185,8 @@ def test_the_leader_board_is_there_where_there_are_rivals(content: ReportContent
     assert "No baselines were asked for" in text_of(content)
     text = text_of(rich)
     assert "No baselines" not in text
-    assert re.search(r"network 0\.\d+ ± 0\.\d+ best — fisher 0\.\d+ ± 0\.\d+ 0\.\d+ ± 0\.\d+ (0\.|below|\d)", text)
+    number = r"\d+\.\d+ ± \d+\.\d+ "
+    assert re.search(rf"network {number}best — ({number}){{3}}fisher {number}{number}(0\.|below|\d)", text)
 
 
 def test_named_working_points_show_all_events_and_every_bin_or_the_problem(rich: ReportContent) -> None:

@@ -1,0 +1,104 @@
+"""What the leader board promises: the ranking, p-values that know how often was looked, and the folds."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from models.comparison import compare, compare_at, compare_folds
+from models.leader_board import holm, leader_board
+from models.metrics import auc_with_error, weighted_auc
+from pipeline.errors import DataError, DeclarationError
+
+Array = NDArray[Any]
+
+
+def toy(n_events: int, seed: int, *, handicap: float = 0.0, negative: float = 0.0) -> tuple[Array, Array, Array, Array]:
+    """Two like scores of equal worth (b may have more noise), labels, and weights of which a share is negative."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(n_events) % 2
+    shared = random.normal(size=n_events) + 1.5 * labels
+    a, b = (shared + random.normal(scale=scale, size=n_events) for scale in (0.6, 0.6 + handicap))
+    weights = random.gamma(2.0, size=n_events) * np.where(random.random(n_events) < negative, -1.0, 1.0)
+    return a, b, labels, weights
+
+
+def test_holm_by_hand() -> None:
+    """Sorted 0.01, 0.02, 0.03, 0.3 times 4, 3, 2, 1: 0.04, 0.06, 0.06 (it may not fall), 0.3."""
+    assert holm([0.03, 0.01, 0.3, 0.02]) == pytest.approx([0.06, 0.04, 0.3, 0.06])
+    assert holm([0.03, 0.01, 0.3], n_tests=5) == pytest.approx([0.12, 0.05, 0.9])
+    assert holm([0.5, 0.9, 0.8]) == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_holm_leaves_what_was_not_tested_out_of_the_count() -> None:
+    assert holm([0.02, np.nan, 0.01]) == pytest.approx([0.02, np.nan, 0.02], nan_ok=True)
+    assert holm([]).size == 0
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20))
+def test_holm_keeps_the_order_and_lies_between_no_correction_and_bonferroni(p_values: list[float]) -> None:
+    plain, adjusted = np.array(p_values), holm(p_values)
+    assert (adjusted >= plain).all()
+    assert (adjusted <= np.minimum(plain * plain.size, 1.0)).all()
+    assert (np.diff(adjusted[np.argsort(plain)]) >= 0.0).all()
+
+
+def test_holm_refuses_what_are_no_p_values() -> None:
+    with pytest.raises(DataError, match=r"numbers between 0 and 1; received \[0.5, 1.5\]"):
+        holm([0.5, 1.5])
+    with pytest.raises(DeclarationError, match="2 p-values cannot come from 1 tests"):
+        holm([0.5, 0.5], n_tests=1)
+
+
+def test_leader_board_ranks_and_compares_with_the_best() -> None:
+    a, b, labels, weights = toy(2_000, 1, handicap=1.5)
+    board = leader_board({"poor": b, "good": a, "copy": 2.0 * a}, labels, weights)
+    assert [line.name for line in board] == ["good", "copy", "poor"]
+    assert board[2].auc == auc_with_error(b, labels, weights)
+    assert board[2].lead == compare(a, b, labels, weights).difference
+    assert [line.adjusted_p_value for line in board[:2]] == [1.0, 1.0]
+    assert board[2].adjusted_p_value == pytest.approx(3.0 * board[2].lead.p_value)
+    assert leader_board({}, labels) == ()
+
+
+def test_the_best_of_equals_seldom_leads_significantly() -> None:
+    """Counted as tests against a leader known beforehand, one board in nine would raise a false alarm."""
+
+    def smallest(seed: int) -> float:
+        random = np.random.default_rng(seed)
+        labels = np.arange(200) % 2
+        shared = random.normal(size=200) + 1.5 * labels
+        scores = {str(i): shared + random.normal(scale=0.6, size=200) for i in range(6)}
+        return min(line.adjusted_p_value for line in leader_board(scores, labels))
+
+    assert np.mean([smallest(seed) < 0.05 for seed in range(200)]) < 0.08
+
+
+def test_every_line_has_the_background_at_the_signal_efficiencies_beside_that_of_the_best() -> None:
+    a, b, labels, weights = toy(2_000, 1, handicap=1.5, negative=0.1)
+    _, poor = leader_board({"poor": b, "good": a}, labels, weights, signal_efficiencies=(0.3, 0.7))
+    assert poor.backgrounds == tuple(compare_at(one, a, b, labels, weights) for one in (0.3, 0.7))
+    assert poor.backgrounds[0].b.value > poor.backgrounds[0].a.value
+
+
+def test_with_folds_the_lead_is_tested_from_fold_to_fold_as_well() -> None:
+    a, b, labels, weights = toy(3_000, 2, handicap=1.5)
+    folds = np.arange(3_000) // 1_000
+    best, poor = leader_board({"poor": b, "good": a}, labels, weights, folds=folds)
+    in_folds = [
+        [weighted_auc(s[folds == k], labels[folds == k], weights[folds == k]) for k in range(3)] for s in (a, b)
+    ]
+    assert poor.lead_of_method == compare_folds(*in_folds, n_train=2_000, n_test=1_000)
+    assert best.lead_of_method is not None
+    assert best.lead_of_method.p_value == 1.0
+    assert leader_board({"good": a}, labels, weights)[0].lead_of_method is None
+
+
+def test_where_a_fold_lacks_a_class_nothing_is_said_of_the_method() -> None:
+    a, b, labels, weights = toy(400, 3)
+    lacking = np.where(labels == 1, 0, np.arange(400) % 3)
+    board = leader_board({"a": a, "b": b}, labels, weights, folds=lacking)
+    assert [line.lead_of_method for line in board] == [None, None]
