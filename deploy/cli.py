@@ -174,6 +174,33 @@ def promote(
 
 
 @app.command()
+def report(
+    model: Annotated[str, typer.Argument(help="NAME, NAME@ALIAS, NAME/VERSION, a bundle folder or a run's folder.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a copy, if no other file is there.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Let the copy replace another file.")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only say where it is, as --json does.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Open the report of a trained model in the browser."""
+    from flows.reports import copy_report, find_report
+
+    found = find_report(model)
+    copy = {} if out is None else {"copy": str(copy_report(found.report, out.absolute(), overwrite))}
+    _say({**found.to_json(), **copy}, as_json, _report_text)
+    if not (as_json or no_browser or _is_opened(found.report)):
+        typer.echo(f"no browser could be opened (set BROWSER to one); open {found.report} yourself", err=True)
+
+
+def _is_opened(page: Path) -> bool:
+    import webbrowser
+
+    # Without a screen, a text browser would take over the terminal and show none of the pictures.
+    screens = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    has_screen = sys.platform == "darwin" or any(os.environ.get(name) for name in screens)
+    return has_screen and webbrowser.open(page.as_uri())
+
+
+@app.command()
 def serve(
     model: Annotated[str, typer.Argument(help="NAME, NAME@ALIAS, NAME/VERSION or a bundle folder.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -285,6 +312,13 @@ def _trained_text(record: Any) -> str:
             f"MLflow run      {record['run_id']}",
         ]
     )
+
+
+def _report_text(record: Any) -> str:
+    lines = [f"model           {record['model']} version {record['version']}", f"report          {record['report']}"]
+    lines += [f"copy            {record['copy']}"] if "copy" in record else []
+    lines += [f"MLflow run      {record['run_id']}"] if record["run_id"] else []
+    return "\n".join(lines)
 
 
 def _how(training: Any) -> str:

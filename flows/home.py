@@ -4,6 +4,7 @@
                   trainings/<key>/    events and checkpoint of a training that is under way, or was killed
                   runs/<name>-<id>/   bundle, report and figures of one training
                   bundles/<digest>/   bundles fetched from the registry
+                  reports/<run>/      reports fetched from the registry's runs
                   mlflow.db artifacts/  MLflow, where no tracking server is named
                   logs/               what the processes of the local stack write
                   prefect/            Prefect's own data, where no server is named
@@ -13,6 +14,9 @@ Owns these names and nothing that happens in them.
 
 import os
 from pathlib import Path
+
+REPORT = "report.html"
+"""The report's name, in the folder of a training and with its MLflow run."""
 
 
 def home() -> Path:
@@ -38,6 +42,11 @@ def runs() -> Path:
 def bundles() -> Path:
     """Return the folder of bundles that came from the registry."""
     return home() / "bundles"
+
+
+def reports() -> Path:
+    """Return the folder of reports that came from the runs behind registered versions."""
+    return home() / "reports"
 
 
 def logs() -> Path:

@@ -37,7 +37,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
-from flows.home import bundles, home
+from flows.home import REPORT, bundles, home
 from models.bundle import Bundle, load_bundle
 from pipeline.errors import RegistryError, nearest_spelling
 
@@ -304,7 +304,8 @@ def _what_there_is(client: MlflowClient, reference: str, name: str) -> str:
     models = {model.name: model for model in client.search_registered_models(max_results=1000)}
     if name not in models:
         known = ", ".join(sorted(models)) or "none"
-        return f"no model {name!r} in the registry{nearest_spelling(name, models)}, and no such folder; models: {known}"
+        folder = "the folder of that name holds no bundle" if Path(reference).is_dir() else "no such folder"
+        return f"no model {name!r} in the registry{nearest_spelling(name, models)}, and {folder}; models: {known}"
     versions = sorted((int(v.version) for v in client.search_model_versions(f"name = '{name}'")), reverse=True)
     aliases = ", ".join(f"@{a} = {v}" for a, v in client.get_registered_model(name).aliases.items()) or "none"
     return f"model {name!r} has no {reference!r}; versions: {versions}; aliases: {aliases}"
@@ -333,6 +334,24 @@ def fetch(client: MlflowClient, name: str, version: str) -> Bundle:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return load_bundle(kept)
+
+
+@_answering()
+def run_behind(client: MlflowClient, name: str, version: str) -> str | None:
+    """Return the id of the run that registered a version, or ``None`` where it was registered without one."""
+    return client.get_model_version(name, version).run_id or None
+
+
+@_answering()
+def fetch_report(client: MlflowClient, run_id: str, folder: Path) -> Path:
+    """Download the report of a run into a folder, and return where it is.
+
+    Raises:
+        RegistryError: the run has no report (any more).
+    """
+    if REPORT not in (file.path for file in client.list_artifacts(run_id)):
+        raise RegistryError(f"MLflow has no {REPORT} (any more) in {client.get_run(run_id).info.artifact_uri}")
+    return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=REPORT, dst_path=str(folder)))
 
 
 @contextlib.contextmanager

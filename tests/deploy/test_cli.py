@@ -67,7 +67,7 @@ def modules_after(*arguments: str) -> tuple[str, set[str]]:
     return ended.stdout, set(ended.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["score", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["score", "--help"], ["report", "--help"]])
 def test_help_imports_nothing_heavy(arguments):
     out, modules = modules_after(*arguments)
     assert "Usage: winnow" in out
@@ -76,7 +76,7 @@ def test_help_imports_nothing_heavy(arguments):
 
 def test_help_names_every_command(winnow):
     names = {line.split()[0] for line in winnow("--help").out.partition("Commands:")[2].splitlines() if line.strip()}
-    assert {"simulate", "check", "train", "score", "promote", "serve", "schedule", "up"} <= names
+    assert {"simulate", "check", "train", "score", "promote", "report", "serve", "schedule", "up"} <= names
 
 
 def test_scoring_with_a_bundle_imports_no_network_library(trained, tmp_path):
@@ -157,6 +157,34 @@ def test_promote_goes_back(winnow, trained_copy):
     assert connect().get_registered_model("gaussians").aliases["champion"] == 1
 
 
+def test_report_says_in_words_what_it_shows(winnow, trained_copy):
+    ended = winnow("report", "gaussians/1", "--no-browser")
+    first = trained_copy.outcomes[0]
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.splitlines() == [
+        "model           gaussians version 1",
+        f"report          {trained_copy.home}/reports/{first.run_id}/report.html",
+        f"MLflow run      {first.run_id}",
+    ]
+
+
+def test_report_prints_one_json_object_and_nothing_else(winnow, trained):
+    ended = winnow("report", trained.outcome.report.parent, "--json")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.json == {
+        "model": "gaussians",
+        "version": f"bundle {trained.reference.bundle.digest[:12]}",
+        "report": str(trained.outcome.report),
+        "run_id": trained.outcome.run_id,
+    }
+
+
+def test_report_writes_a_copy_and_says_where(winnow, trained, tmp_path):
+    ended = winnow("report", trained.outcome.bundle, "--out", "muons.html", "--no-browser")
+    assert ended.out.splitlines()[2] == f"copy            {tmp_path}/muons.html"
+    assert (tmp_path / "muons.html").read_bytes() == trained.outcome.report.read_bytes()
+
+
 REFUSED = {
     "no command": ([], 2, "Usage: winnow"),
     "an unknown command": (["trian"], 2, "No such command 'trian'"),
@@ -176,6 +204,10 @@ REFUSED = {
     "an experiment file that is not there": (["train", "gone.toml"], 2, "gone.toml"),
     "an unknown model": (["score", "gausians", "{new}", "--out", "o"], 1, "(did you mean 'gaussians'?)"),
     "a folder that is no bundle": (["score", "./gaussians", "{new}", "--out", "o"], 1, "./gaussians is no bundle"),
+    "no bundle to report on": (["report", "./gaussians"], 1, "./gaussians is neither a bundle's folder nor a run's"),
+    "no report of such a version": (["report", "gaussians/9"], 1, "versions: [3, 2, 1]"),
+    "a copy over another file": (["report", "{run}", "--out", "here.csv", "--json"], 2, "--overwrite replaces it"),
+    "a copy for a folder": (["report", "{run}", "--out", "more", "--json"], 2, "more is a folder; name a file"),
     "no such version": (["promote", "gaussians/9"], 1, "versions: [3, 2, 1]"),
     "no matching file": (["score", "gaussians", "*.root", "--out", "o"], 1, "no file matches '*.root'"),
     "a folder for a file": (["score", "gaussians", ".", "--out", "o"], 1, "no file matches '.'"),
@@ -211,7 +243,7 @@ def test_a_refusal_is_one_message_on_standard_error_and_a_status(
     if "server where one is named" in mistake:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    values = {"new": trained.new_events, "experiment": trained.file.path}
+    values = {"new": trained.new_events, "experiment": trained.file.path, "run": trained.outcome.report.parent}
     ended = winnow(*(argument.format(**values) for argument in arguments))
     assert ended.status == status, ended
     assert told in ended.err + (ended.out if mistake == "no command" else "")
@@ -230,6 +262,36 @@ def in_a_process(tmp_path: Path, *arguments: object, **environment: str) -> subp
     command = [sys.executable, "-m", "deploy.cli", *map(str, arguments)]
     variables = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), **environment}
     return subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+
+
+NO_SCREEN = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "BROWSER": "", "TERM": ""}
+
+
+def test_report_opens_the_browser(trained, tmp_path):
+    ended = in_a_process(tmp_path, "report", trained.outcome.bundle, **{**NO_SCREEN, "BROWSER": "echo opening %s"})
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[1:] == [
+        f"report          {trained.outcome.report}",
+        f"MLflow run      {trained.outcome.run_id}",
+        f"opening {trained.outcome.report.as_uri()}",
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has a browser and asks no variable for it")
+@pytest.mark.parametrize("browser", ["", "false %s", "no-such-browser"])
+def test_report_without_a_browser_says_where_it_is(trained, tmp_path, browser):
+    ended = in_a_process(tmp_path, "report", trained.outcome.bundle, **{**NO_SCREEN, "BROWSER": browser})
+    assert (ended.returncode, ended.stdout.splitlines()[1]) == (0, f"report          {trained.outcome.report}")
+    told = f"no browser could be opened (set BROWSER to one); open {trained.outcome.report} yourself"
+    assert ended.stderr.splitlines() == [told]
+
+
+@pytest.mark.parametrize("option", ["--no-browser", "--json"])
+def test_report_opens_nothing_where_that_is_not_wanted(trained, tmp_path, option):
+    ended = in_a_process(tmp_path, "report", trained.outcome.bundle, option, BROWSER="echo opening %s")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert str(trained.outcome.report) in ended.stdout
+    assert "opening" not in ended.stdout
 
 
 def test_schedules_without_a_server_are_refused(trained, tmp_path):
