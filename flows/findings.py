@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.experiment import ExperimentFile
+from flows.experiment import Experiment, ExperimentFile
 from flows.tracking import TrackedRun
 from models.anatomy import Layer
 from models.bundle import Bundle
@@ -42,6 +42,7 @@ def write_findings(
     content = ReportContent(
         title=file.content.name,
         question=file.content.experiment.question,
+        asked=asked_of(file.content),
         experiment=file.text,
         evaluation=evaluation,
         negative_weights=file.content.weights.negative,
@@ -64,6 +65,28 @@ def write_findings(
     tracked.log_table(_roc_table(evaluation), "roc.json")
     tracked.log_metrics(final_metrics(evaluation))
     return report
+
+
+def asked_of(experiment: Experiment) -> dict[str, str]:
+    """Return what an experiment asks for, defaults filled in: samples, cuts, then the other sections by their names."""
+    document = experiment.model_dump(
+        mode="json", exclude_none=True, exclude={"experiment": True, "features": {"inputs"}}
+    )
+    samples = {f"sample {sample.pop('name')}": _settings(sample) for sample in document.pop("samples")}
+    cuts = {f"cut {cut['name']}": cut["keep"] for cut in document.pop("select")}
+    return samples | cuts | {section: _settings(content) for section, content in document.items() if content}
+
+
+def _settings(content: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {_setting(value)}" for key, value in content.items() if value not in ({}, [], ""))
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {_settings(value)} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_setting, value))}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _written_templates(file: ExperimentFile, evaluation: Evaluation, folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from models.histograms import KINDS
 from models.importance import Correlations
 from models.inputs import InputFinding, InputFindings
 from models.report.picture import MOST_ROWS, PLAIN_NAMES, ClassNames, Picture
@@ -23,10 +24,8 @@ def importance_picture(found: InputFindings) -> Picture:
         "inputs",
         "importance",
         "What each feature is worth: the AUC that the network loses when the feature is shuffled among the test "
-        "events, and beside it how far the classes differ in the feature alone.",
+        "events, and beside it how far the classes differ in the feature alone, with the numbers of the table above.",
         importance_figure(found.inputs[:MOST_BARS]),
-        ("feature", "importance", "separation", "AUC alone"),
-        tuple((one.name, one.importance, one.separation, one.auc) for one in found.inputs[:MOST_ROWS]),
     )
 
 
@@ -54,7 +53,7 @@ def correlations_picture(found: InputFindings, class_names: ClassNames = PLAIN_N
 
 def importance_figure(inputs: Sequence[InputFinding]) -> Figure:
     """Draw importance and separation as bars with errors, one line for each input."""
-    with new_figure(width=11.0, height=1.6 + 0.34 * max(len(inputs), 4)) as figure:
+    with new_figure(width=11.0, height=1.5 + 0.26 * max(len(inputs), 4)) as figure:
         importance, separation = figure.subplots(1, 2, sharey=True)
         _draw_bars(importance, [one.importance for one in inputs], COLOURS["signal"])
         _draw_bars(separation, [one.separation for one in inputs], COLOURS["background"])
@@ -64,24 +63,28 @@ def importance_figure(inputs: Sequence[InputFinding]) -> Figure:
         importance.set_ylim(len(inputs) - 0.4, -0.6)
         for axes in (importance, separation):
             axes.tick_params(axis="y", which="both", length=0)
+            axes.ticklabel_format(axis="x", style="plain")
     return figure
 
 
 def correlations_figure(names: Sequence[str], found: Correlations, class_names: ClassNames = PLAIN_NAMES) -> Figure:
-    """Draw the two matrices side by side, with their numbers where there is room."""
-    size, is_small = max(len(names), 4), len(names) <= MOST_WRITTEN
-    with new_figure(width=12.0, height=float(np.clip(2.6 + 0.3 * size, 4.6, 9.0))) as figure:
+    """Draw the two matrices side by side, with names and numbers in them where there is room."""
+    is_small = len(names) <= MOST_WRITTEN
+    size_of_text = 10.0 if is_small else max(3.0, min(9.0, 250.0 / len(names)))
+    below = list(names) if is_small else [str(number) for number in range(1, len(names) + 1)]
+    beside = list(names) if is_small else [f"{name}  {number}" for name, number in zip(names, below, strict=True)]
+    with new_figure(width=12.0, height=5.8) as figure:
         both = figure.subplots(1, 2, sharey=True)
-        for axes, matrix, name in zip(both, (found.signal, found.background), class_names.values(), strict=True):
+        for axes, kind in zip(both, KINDS, strict=True):
+            matrix = found.signal if kind == "signal" else found.background
             image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1.0, vmax=1.0, interpolation="nearest")
-            axes.set_title(name)
-            size_of_text = 11.0 if is_small else max(4.0, 11.0 * MOST_WRITTEN / size)
-            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size_of_text)
-            axes.set_yticks(range(len(names)), names, fontsize=size_of_text)
+            axes.set_title(class_names[kind])
+            axes.set_xticks(range(len(names)), below, rotation=90, fontsize=size_of_text)
+            axes.set_yticks(range(len(names)), beside, fontsize=size_of_text)
             axes.tick_params(which="both", length=0)
             if is_small:
                 _write_numbers(axes, matrix)
-        figure.colorbar(image, ax=both, label="linear correlation", shrink=0.9)
+        figure.colorbar(image, ax=both, label="linear correlation", shrink=0.7, fraction=0.03)
     return figure
 
 

@@ -70,8 +70,8 @@ def p_value(value: float) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Keep numbers together with their errors and per cent signs at the end of a line."""
-    return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
+    """Keep numbers together with their names, errors and per cent signs at the end of a line."""
+    return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%").replace("p = ", "p\u00a0=\u00a0")
 
 
 def _real(value: float) -> str:

@@ -33,14 +33,15 @@ from models.report.style import png_of
 class ReportContent:
     """All that the page shows.
 
-    ``experiment`` is the text of the experiment file. ``cutflow`` rows have the keys ``sample``, ``step``, ``events``,
-    ``weighted``, ``error`` and ``efficiency`` (a fraction); ``missing`` counts the missing values of each feature;
-    ``training`` has ``folds``, ``epochs``, ``seconds``, ``events_per_second``, ``device`` and ``stopped_because``. A
-    key that is absent is shown as a dash.
+    ``asked`` is what the experiment declares, section by section, and ``experiment`` the text of its file.
+    ``cutflow`` rows have the keys ``sample``, ``step``, ``events``, ``weighted``, ``error`` and ``efficiency`` (a
+    fraction); ``missing`` counts the missing values of each feature; ``training`` has ``folds``, ``epochs``,
+    ``seconds``, ``events_per_second``, ``device`` and ``stopped_because``. A key that is absent is shown as a dash.
     """
 
     title: str
     question: str
+    asked: Mapping[str, str]
     experiment: str
     evaluation: Evaluation
     negative_weights: NegativePolicy

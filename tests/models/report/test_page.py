@@ -77,6 +77,7 @@ def content() -> ReportContent:
     return ReportContent(
         title="pion-muon",
         question="Does the shower shape tell muons from pions?",
+        asked={"sample muons": "label = signal, weight = 1"},
         experiment='[experiment]\nname = "pion-muon"  # a <question>',
         evaluation=evaluate(few, few, few, EvaluationSpec(replicas=20), random=np.random.default_rng(1)),
         negative_weights="keep",
@@ -112,6 +113,7 @@ def test_the_page_is_one_file_with_everything_on_it(content: ReportContent, tmp_
 
 
 def test_the_page_begins_with_what_was_asked(content: ReportContent) -> None:
+    assert "sample muons label = signal, weight = 1" in text_of(content)
     assert "<pre>[experiment]\nname = &#34;pion-muon&#34;  # a &lt;question&gt;</pre>" in render_report(content)
 
 
