@@ -33,8 +33,8 @@ def write_findings(
 ) -> Path:
     """Draw the pictures, write the report, and record both with the final numbers."""
     from models.report.page import ReportContent, write_report
+    from models.report.picture import save_pictures
     from models.report.pictures import pictures_of
-    from models.report.style import save_figures
 
     manifest = datasets[0].manifest
     names: Mapping[Any, str] = {"background": manifest.classes[0], "signal": manifest.classes[1]}
@@ -58,8 +58,7 @@ def write_findings(
     history = folder / "history.json"
     epochs = [{"fold": fold, **epoch} for fold, record in enumerate(records) for epoch in record.history]
     history.write_text(json.dumps(epochs if len(records) > 1 else records[0].history, indent=1))
-    figures = {picture.name: picture.figure for picture in pictures}
-    tracked.log_files(save_figures(folder / "figures", figures), "figures")
+    tracked.log_files(save_pictures(folder / "figures", pictures), "figures")
     tracked.log_files([report, history, bundle.folder / "evaluation.json", datasets[0].folder / "manifest.json"])
     tracked.log_files(_written_templates(file, evaluation, folder))
     tracked.log_table(_roc_table(evaluation), "roc.json")

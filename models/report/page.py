@@ -26,7 +26,6 @@ from models.report.sentences import (
     request_of,
     significance_sentence,
 )
-from models.report.style import png_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,4 +87,4 @@ def render_report(content: ReportContent) -> str:
 
 
 def _image(picture: Picture) -> str:
-    return b64encode(png_of(picture.figure)).decode()
+    return b64encode(picture.png).decode()

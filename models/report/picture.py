@@ -6,12 +6,15 @@ A table is thinned to what can be read.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from models.histograms import Kind
+from models.report.style import pdf_of, png_of
 from models.scored import Floats, Measured
 
 Cell = Measured | float | int | str | None
@@ -33,6 +36,23 @@ class Picture:
     figure: Figure
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[Cell, ...], ...] = ()
+
+    @cached_property
+    def png(self) -> bytes:
+        """The figure as a PNG image."""
+        return png_of(self.figure)
+
+
+def save_pictures(folder: Path, pictures: Iterable[Picture]) -> list[Path]:
+    """Write each figure as ``NAME.png`` and ``NAME.pdf`` into ``folder`` and return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for picture in pictures:
+        image, page = folder / f"{picture.name}.png", folder / f"{picture.name}.pdf"
+        image.write_bytes(picture.png)
+        page.write_bytes(pdf_of(picture.figure))
+        written += [image, page]
+    return written
 
 
 def measurements(values: Floats, errors: Floats) -> list[Measured]:

@@ -7,7 +7,7 @@ matplotlib ``Figure`` with its own canvas, so that nothing here needs a screen o
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
+from typing import Any
 
 import matplotlib.style
 import mplhep
@@ -57,25 +57,25 @@ def new_figure(width: float, height: float = 5.2) -> Iterator[Figure]:
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
         yield figure
-
-
-def save_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
-    """Write each figure as ``NAME.png`` and ``NAME.pdf`` into ``folder`` and return the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, figure in figures.items():
-        picture, page = folder / f"{name}.png", folder / f"{name}.pdf"
-        picture.write_bytes(png_of(figure))
-        # Without its date the same figure is the same file.
-        figure.savefig(page, metadata={"CreationDate": None})
-        written += [picture, page]
-    return written
+        # Laid out once; otherwise each saving would do it twice again.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def png_of(figure: Figure) -> bytes:
     """Return the figure as a PNG image."""
+    return _saved(figure, format="png", dpi=DOTS_PER_INCH)
+
+
+def pdf_of(figure: Figure) -> bytes:
+    """Return the figure as a page of PDF."""
+    # Without its date the same figure is the same file.
+    return _saved(figure, format="pdf", metadata={"CreationDate": None})
+
+
+def _saved(figure: Figure, **how: Any) -> bytes:
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    figure.savefig(buffer, **how)
     return buffer.getvalue()
 
 

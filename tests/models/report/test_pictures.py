@@ -15,13 +15,13 @@ from models.evaluation import EvaluationSpec, ScoredPart, evaluate
 from models.record import Evaluation
 from models.report.history import history_figure
 from models.report.numbers import plus_minus
-from models.report.picture import MOST_ROWS
+from models.report.picture import MOST_ROWS, save_pictures
 from models.report.pictures import pictures_of
 from models.report.reliability import reliability_figure
-from models.report.roc import roc_figure
+from models.report.roc import roc_figure, roc_picture
 from models.report.scores import score_figure
 from models.report.significance import significance_figure
-from models.report.style import COLOURS, png_of, save_figures
+from models.report.style import COLOURS, png_of
 from models.scored import Measured
 
 HISTORY: list[dict[str, float]] = [
@@ -177,9 +177,9 @@ def test_scores_that_are_no_probabilities_have_no_reliability_diagram() -> None:
 
 
 def test_figures_are_saved_as_picture_and_page_and_the_same_ones_again(record: Evaluation, tmp_path: Path) -> None:
-    written = save_figures(tmp_path / "plots", {"roc": roc_figure(record)})
+    written = save_pictures(tmp_path / "plots", [roc_picture(record)])
     assert [path.name for path in written] == ["roc.png", "roc.pdf"]
-    again = save_figures(tmp_path / "again", {"roc": roc_figure(record)})
+    again = save_pictures(tmp_path / "again", [roc_picture(record)])
     assert [path.read_bytes() for path in written] == [path.read_bytes() for path in again]
 
 
