@@ -7,8 +7,11 @@ leading bits, so that each sort finds its integers in the cache, and all else is
 same reason.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +21,12 @@ from models.scored import Floats, ScoredEvents, require_positive_sums
 Order = NDArray[np.uint32] | NDArray[np.intp]
 Keys = NDArray[np.uint64]
 
+Piece = TypeVar("Piece")
+
 BLOCK = 2**14
 """Events worked on at a time: they stay in the cache."""
+FEWEST_SHARED = 32
+"""Blocks from which on threads are worth starting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +85,7 @@ def _sorted(keys: Keys) -> Keys:
         return keys
     grouped, starts = _grouped(keys)
     cuts = starts[np.searchsorted(starts, np.arange(BLOCK, keys.size, BLOCK))]
-    for piece in np.split(grouped, np.unique(cuts)):
-        piece.sort()
+    _on_all_cores(np.ndarray.sort, np.split(grouped, np.unique(cuts)))
     return grouped
 
 
@@ -105,19 +111,33 @@ def _last_of_each(ordered: NDArray[np.generic]) -> NDArray[np.intp]:
 
 def _sums_down_to(events: ScoredEvents, order: Order, last: NDArray[np.intp]) -> Floats:
     """Return (2, n_steps) the weights of signal and of background, added up from the top to the end of each step."""
-    sums = np.empty((2, last.size))
-    above, done = [0.0, 0.0], 0
-    for block in _blocks(order.size):
+    blocks = list(_blocks(order.size))
+    ends = np.searchsorted(last, [0, *(block.stop for block in blocks)])
+    sums, totals = np.empty((2, last.size)), np.zeros((2, len(blocks) + 1))
+
+    def add_up(number: int) -> None:
+        block, steps = blocks[number], slice(ends[number], ends[number + 1])
         places = order[block].astype(np.intp)
         is_signal = events.is_signal.take(places)
         weights = np.ones(places.size) if events.weights is None else events.weights.take(places)
-        steps = slice(done, int(np.searchsorted(last, block.stop)))
-        for number, members in enumerate((is_signal, ~is_signal)):
-            so_far = above[number] + np.cumsum(weights * members)
-            sums[number, steps] = so_far.take(last[steps] - block.start)
-            above[number] = float(so_far[-1])
-        done = steps.stop
+        for row, members in enumerate((is_signal, ~is_signal)):
+            so_far = np.cumsum(weights * members)
+            sums[row, steps] = so_far.take(last[steps] - block.start)
+            totals[row, number + 1] = so_far[-1]
+
+    _on_all_cores(add_up, range(len(blocks)))
+    sums += np.repeat(np.cumsum(totals[:, :-1], axis=1), np.diff(ends), axis=1)
     return sums
+
+
+def _on_all_cores(work: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
+    """Do the work for every piece; the answer does not depend on the number of cores."""
+    if len(pieces) < FEWEST_SHARED:
+        for piece in pieces:
+            work(piece)
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(work, pieces))
 
 
 def _blocks(n_events: int) -> Iterator[slice]:
