@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.interruption import listen
+from deploy.wording import lines, report_text, scored_text, trained_text
 from pipeline.errors import DeclarationError, WinnowError
 
 app = typer.Typer(
@@ -80,7 +81,7 @@ def simulate(
         "training_files": [str(path) for path in sample.training_files],
         "new_files": [str(path) for path in sample.new_files],
     }
-    _say(record, as_json, _lines("experiment", "training_files", "new_files"))
+    _say(record, as_json, lines("experiment", "training_files", "new_files"))
 
 
 @app.command()
@@ -116,7 +117,7 @@ def train(experiment: ExperimentPath, as_json: AsJson = False, as_flow: AsFlow =
             from flows.train import train_experiment
 
             record = train_experiment(file, progress=progress).to_json()
-    _say(record, as_json, _trained_text)
+    _say(record, as_json, trained_text)
 
 
 @app.command()
@@ -144,7 +145,7 @@ def score(
 
     with progress_bars(not quiet) as progress:
         record = _score(model, paths, out, options, _through_prefect(as_flow), progress)
-    _say(record, as_json, _scored_text)
+    _say(record, as_json, scored_text)
     if record["quarantined"]:
         raise typer.Exit(DONE_IN_PART if record["files"] else FAILED)
 
@@ -170,7 +171,7 @@ def promote(
         raise DeclarationError(f"received {model!r}; which version? write {model}/3, for instance")
     from flows.tracking import promote_by_hand
 
-    _say(promote_by_hand(model), as_json, _lines("model", "champion", "previous"))
+    _say(promote_by_hand(model), as_json, lines("model", "champion", "previous"))
 
 
 @app.command()
@@ -186,7 +187,7 @@ def report(
 
     found = find_report(model)
     copy = {} if out is None else {"copy": str(copy_report(found.report, out.absolute(), overwrite))}
-    _say({**found.to_json(), **copy}, as_json, _report_text)
+    _say({**found.to_json(), **copy}, as_json, report_text)
     if not (as_json or no_browser or _is_opened(found.report)):
         typer.echo(f"no browser could be opened (set BROWSER to one); open {found.report} yourself", err=True)
 
@@ -282,64 +283,6 @@ def _say_how(as_flow: bool, quiet: bool) -> None:
 
 def _say(record: Any, as_json: bool, as_text: Callable[[Any], str]) -> None:
     typer.echo(json.dumps(record, indent=1) if as_json else as_text(record))
-
-
-def _lines(*keys: str) -> Callable[[Any], str]:
-    def text(record: Any) -> str:
-        shown = {key: record[key] for key in keys}
-        joined = {k: ", ".join(v) if isinstance(v, list) else v for k, v in shown.items()}
-        return "\n".join(f"{key.replace('_', ' '):<15} {value}" for key, value in joined.items())
-
-    return text
-
-
-def _trained_text(record: Any) -> str:
-    events, training = record["events"], record["training"]
-    parts = ", ".join(f"{events[part]:,} {part}" for part in ("train", "validation", "test"))
-    if (folds := training["folds"]) > 1:
-        parts += f" in the first of {folds} folds, which test every event once"
-    return "\n".join(
-        [
-            f"model           {record['model']} version {record['version']}",
-            f"champion        {'yes' if record['promoted'] else 'no'}: {record['promotion']}",
-            f"test AUC        {record['auc']:.5f} ± {record['auc_error']:.5f}",
-            f"events          {events['read']:,} read = {events['kept']:,} kept + {events['cut']:,} cut"
-            f" + {events['left_out']:,} left out by label; {parts}",
-            f"training        {training['epochs']} epochs in {training['seconds']:.1f} s,"
-            f" {training['events_per_second']:,.0f} events/s on {training['device']} ({_how(training)})",
-            f"bundle          {record['bundle']}",
-            f"report          {record['report']}",
-            f"MLflow run      {record['run_id']}",
-        ]
-    )
-
-
-def _report_text(record: Any) -> str:
-    lines = [f"model           {record['model']} version {record['version']}", f"report          {record['report']}"]
-    lines += [f"copy            {record['copy']}"] if "copy" in record else []
-    lines += [f"MLflow run      {record['run_id']}"] if record["run_id"] else []
-    return "\n".join(lines)
-
-
-def _how(training: Any) -> str:
-    after = f", resumed after epoch {training['resumed_after']}" if training["resumed_after"] else ""
-    compiled = f"compiled in {training['compile_seconds']:.1f} s" if training["compiled"] else "not compiled"
-    return f"{training['backend']}, {compiled}{after}"
-
-
-def _scored_text(record: Any) -> str:
-    again = set(record["already_scored"])
-    lines = [f"{path}{' (scored before)' if path in again else ''}" for path in record["files"]]
-    lines.append(
-        f"{record['events_in']:,} events in, {record['events_out']:,} out, by {record['model']}"
-        f" version {record['version']} in {record['seconds']:.1f} s"
-    )
-    for output, left_out in record.get("not_copied", {}).items():
-        lines.append(f"not copied into {output}: {', '.join(left_out)}")
-    for file in record["quarantined"]:
-        name = "" if file["input"] in file["error"] else f"{file['input']}: "
-        lines.append(f"quarantined: {name}{file['error']}")
-    return "\n".join(lines)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from flows.experiment import Experiment, ExperimentFile
 from models.baselines import fit_baseline
 from models.bundle import ScoringGraph
 from models.evaluation import ScoredPart, evaluate
-from models.histograms import Kind
+from models.histograms import Kind, PartName
 from models.inputs import InputFindings, judge_inputs
 from models.record import Evaluation
 from pipeline.dataset import EventArrays, Manifest, PreparedDataset, loaded_blocks
@@ -85,6 +85,23 @@ def evaluate_networks(
     return evaluation
 
 
+def require_judgeable(datasets: Sequence[PreparedDataset], split: SplitSpec) -> None:
+    """Refuse events, before a network is trained on them, by which no network can be judged.
+
+    Raises:
+        DataError: among the events of a part that judge, a class is missing or has no positive sum of weights.
+    """
+    for part in get_args(PartName):
+        labels, weights = [], []
+        for dataset in datasets:
+            events = _holding(dataset, part, split)
+            rows = _judged(np.asarray(events.identity), part, dataset.manifest.fold, split)
+            labels.append(events.label[rows])
+            weights.append(events.physics_weight[rows])
+        joined = np.concatenate(labels)
+        ScoredPart(np.zeros(joined.size, dtype=np.float32), joined, np.concatenate(weights)).events(part)
+
+
 def _had(what: str, find: Callable[[], Found]) -> Found | None:
     """Return what is found; a training is not thrown away for an answer that its events cannot give."""
     try:
@@ -116,6 +133,7 @@ def _scored(
         weights=np.concatenate([fold.weights for fold in folds]) * (_factor(part, split) / len(folds)),
         columns={name: np.concatenate([fold.columns[name] for fold in folds]) for name in names},
         samples=np.concatenate([fold.samples for fold in folds]),
+        folds=np.repeat(np.arange(len(folds)), [len(fold.labels) for fold in folds]) if len(folds) > 1 else None,
     )
 
 

@@ -27,13 +27,13 @@ from pipeline.declare import Declaration
 class PromotionSpec(Declaration):
     """The ``[promotion]`` section: the metric has to rise by more than ``better_than_champion_by``.
 
-    What counts is the rise less ``standard_errors`` of its paired errors: with 2, chance alone promotes one version in
-    40; with 0, every other one of versions that are alike.
+    What counts is the rise less ``standard_errors`` of its paired errors: of versions that are alike chance promotes
+    one in six with 1, one in 40 with 2, and every other one with 0.
     """
 
     metric: Literal["auc"] = "auc"
     better_than_champion_by: float = 0.0
-    standard_errors: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    standard_errors: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,14 @@ def decide(challenger: Bundle, champion: Bundle | None, tests: Sequence[EventArr
         labels, weights = (np.concatenate([getattr(t, n) for t in tests]) for n in ("label", "physics_weight"))
         difference = auc_difference(scores[0], scores[1], labels, weights)
         basis = "the same test events" + _caveat(challenger, champion)
-    # Without an error to be counted a difference is as good as its value.
+    # A difference whose error cannot be estimated promotes nothing, unless no error is asked for.
     doubt = spec.standard_errors * difference.error if spec.standard_errors else 0.0
     is_better = difference.value - doubt > spec.better_than_champion_by
     found = f"{difference.value:+.5f} ± {difference.error:.5f} (p = {judged(difference).p_value:.2g})"
+    if np.isnan(difference.error):
+        found = f"{difference.value:+.5f}, with an error that cannot be estimated,"
     needed = f"more than {spec.better_than_champion_by:g}"
-    needed += f" and {spec.standard_errors:g} errors is needed" if spec.standard_errors else " is needed"
+    needed += f" plus {spec.standard_errors:g} × that error is needed" if spec.standard_errors else " is needed"
     return Decision(is_better, difference, f"AUC difference to the champion {found} on {basis}; {needed}")
 
 

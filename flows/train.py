@@ -10,8 +10,9 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,7 @@ class TrainingOutcome:
 
     def to_json(self) -> dict[str, Any]:
         """Return the public record of ``winnow train --json``."""
+        error = self.evaluation.auc.error
         return {
             "model": self.model,
             "version": self.version,
@@ -89,7 +91,8 @@ class TrainingOutcome:
             "bundle": str(self.bundle),
             "report": str(self.report),
             "auc": self.evaluation.auc.value,
-            "auc_error": self.evaluation.auc.error,
+            "auc_error": error if isfinite(error) else None,
+            "test_classes": [asdict(count) for count in self.evaluation.counts if count.part == "test"],
             "events": self.datasets[0].manifest.events.model_dump(),
             "training": training_summary(self.trainings),
         }

@@ -211,11 +211,15 @@ def _named_point(spec: WorkingPointSpec, validation: ScoredPart, test: ScoredPar
     try:
         cut = choose(spec, *chosen_on)
     except DataError as error:
-        return NamedPoint(spec.name, None, problem=f"it cannot be had: {error}")
+        return NamedPoint(spec.name, None, problem=f"it cannot be had: {_without_name(error, spec)}")
     try:
         return NamedPoint(spec.name, cut, quote_cut(cut, *quoted_on))
     except DataError as error:
-        return NamedPoint(spec.name, cut, problem=f"it cannot be quoted: {error}")
+        return NamedPoint(spec.name, cut, problem=f"it cannot be quoted: {_without_name(error, spec)}")
+
+
+def _without_name(error: DataError, spec: WorkingPointSpec) -> str:
+    return str(error).removeprefix(f"working point {spec.name!r}: ")
 
 
 def _significance(validation: ScoredPart, test: ScoredPart, spec: EvaluationSpec) -> Significance:

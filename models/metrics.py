@@ -69,7 +69,7 @@ def auc_with_error(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | No
 
     Without weights this is the estimate of DeLong et al. With weights, a class contributes
     sum w² (V - AUC)² / (sum w)², V being the placement values, times N/(N - 1) with N its effective
-    number of events; for N ≤ 1 the error is NaN. Perfectly separated classes have error 0: the
+    number of events; for N < 2 the error is NaN. Perfectly separated classes have error 0: the
     estimate is blind there.
 
     Raises:
@@ -133,7 +133,7 @@ def _standard_error(events: ScoredEvents, deviations: Floats) -> float:
     for members in (events.is_signal, ~events.is_signal):
         weights = events.weights_where(members)
         n_effective = effective_events(weights)
-        if n_effective <= 1.0 + 1e-9:  # one event, or weights that all but cancel
+        if n_effective < 2.0 - 1e-9:  # one event, or one that outweighs the others, or weights that all but cancel
             return float("nan")
         spread = float(np.sum(np.square(weights * deviations[members])))
         variance += spread / float(weights.sum()) ** 2 * n_effective / (n_effective - 1.0)

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[Any]
 
 LIGHTEST, HEAVIEST = 1e-140, 1e140
-"""Between these, a weight or a sum of millions of them has a square that double precision holds; errors need squares."""
+"""Between these, a weight or a sum of millions of them has a square that a number can hold; every error needs it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,13 @@ class ScoredEvents:
         """Return the weights of some of the events."""
         return np.ones(np.count_nonzero(mask)) if self.weights is None else self.weights[mask]
 
+    def that_count(self) -> "ScoredEvents":
+        """Return the events whose weight is not 0; the others are in no sum, and in no number that vouches for one."""
+        if self.weights is None or self.weights.all() or not self.weights.any():
+            return self
+        rows = np.flatnonzero(self.weights)
+        return ScoredEvents(self.scores[rows], self.is_signal[rows], self.weights[rows])
+
 
 def scored_events(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> ScoredEvents:
     """Check scores, labels (1 = signal) and weights, one of each per event.
@@ -52,8 +59,8 @@ def scored_events(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | Non
             whose squares no number holds, or a class without events; all problems at once.
 
     """
-    score_array, label_array = numbers("scores", scores), np.asarray(labels)
-    weight_array = None if weights is None else numbers("weights", weights).astype(np.float64, copy=False)
+    score_array, label_array = real_numbers("scores", scores), np.asarray(labels)
+    weight_array = None if weights is None else real_numbers("weights", weights).astype(np.float64, copy=False)
     _require_one_number_per_event(score_array, label_array, weight_array)
     if score_array.dtype.kind != "f":
         score_array = score_array.astype(np.float64)
@@ -69,7 +76,7 @@ def scored_events(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | Non
     return ScoredEvents(score_array, is_signal, weight_array)
 
 
-def numbers(name: str, values: ArrayLike) -> Numbers:
+def real_numbers(name: str, values: ArrayLike) -> Numbers:
     """Return an array of real numbers.
 
     Raises:

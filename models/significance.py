@@ -27,8 +27,8 @@ LOG_STEP = 1e-5
 class SignificanceScan:
     """What passes each threshold, and how significant that is: arrays of shape ``(n_thresholds,)``, thresholds falling.
 
-    ``n_signal`` and ``n_background`` are raw numbers of events. ``significances`` has one array for each
-    name in `SIGNIFICANCES`; NaN where none is quoted.
+    ``n_signal`` and ``n_background`` are raw numbers of events, those of weight 0 left out. ``significances`` has one
+    array for each name in `SIGNIFICANCES`; NaN where none is quoted.
     """
 
     thresholds: Floats
@@ -162,7 +162,7 @@ def scan(
     if n_points < (least := len(SIGNIFICANCES) + 2):
         msg = f"a scan cannot keep its best thresholds and its ends in {n_points} points; it needs at least {least}"
         raise DeclarationError(msg)
-    events = scored_events(scores, labels, weights)
+    events = scored_events(scores, labels, weights).that_count()
     every = _at_every_score(events, ladder_of(events), background_uncertainty, min_background_events)
     return every if every.thresholds.size <= n_points else _thinned(every, n_points)
 
@@ -218,7 +218,7 @@ def quote(
     if np.isnan(threshold):
         msg = "no event passes or fails a threshold that is NaN"
         raise DeclarationError(msg)
-    events = scored_events(scores, labels, weights)
+    events = scored_events(scores, labels, weights).that_count()
     # A float64 scalar, since a Python float would be rounded to the precision of the scores first.
     passes = events.scores >= np.float64(threshold)
     signal_weights = events.weights_where(passes & events.is_signal)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
-from models.scored import Floats, Measured, ScoredEvents, effective_events, numbers, scored_events
+from models.scored import Floats, Measured, ScoredEvents, effective_events, real_numbers, scored_events
 from models.shares import Shares, error_beyond_noise, noise_of_squares, shares_of
 from pipeline.errors import DataError, DeclarationError
 
@@ -215,7 +215,7 @@ def spectator_correlation(
 
 
 def _spectator(values: ArrayLike, events: ScoredEvents) -> Floats:
-    spectator = numbers("spectators", values).astype(np.float64, copy=False)
+    spectator = real_numbers("spectators", values).astype(np.float64, copy=False)
     if spectator.shape != events.scores.shape:
         msg = f"one spectator per event is needed; received values {spectator.shape} and scores {events.scores.shape}"
         raise DataError(msg)

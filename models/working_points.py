@@ -156,7 +156,8 @@ def efficiency_at(
 
 
 def _threshold(spec: WorkingPointSpec, events: ScoredEvents) -> float:
-    ladder, (quantity, requested) = ladder_of(events), spec.request
+    events, (quantity, requested) = events.that_count(), spec.request
+    ladder = ladder_of(events)
     n_signal = np.cumsum(events.is_signal[ladder.order], dtype=np.int64)
     values, n_passing = _MEASURES[quantity](ladder, n_signal[ladder.last])
     steps = np.flatnonzero(_reached(values, requested))
@@ -247,8 +248,8 @@ def _fraction(weights: Floats, selected: NDArray[np.bool_]) -> Measured:
     if total == 0.0:
         return Measured(float("nan"), float("nan"))
     fraction = float(weights[selected].sum()) / total
-    if selected.all() or not selected.any():
-        # Of none, or of all, this estimate would say ± 0.
+    if not weights[selected].any() or not weights[~selected].any():
+        # Of none that have a weight, or of all, this estimate would say ± 0.
         return Measured(fraction, float("nan"))
     distances = np.where(selected, 1.0 - fraction, fraction)
     return Measured(fraction, float(np.linalg.norm(weights * distances)) / abs(total))

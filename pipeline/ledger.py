@@ -24,7 +24,7 @@ from pipeline.schema import check_columns
 from pipeline.selection import READ, CutFlow, select
 from pipeline.splitting import PARTS, assign_parts, content_identities, event_identities
 from pipeline.suspicion import suspicions
-from pipeline.weights import NOT_NEGATIVE, physics_weights
+from pipeline.weights import LIGHTEST, NOT_NEGATIVE, physics_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +151,7 @@ class Ledger:
         return parts
 
     def class_problems(self, in_parts: NDArray[np.int64]) -> list[str]:
-        """Return what forbids training: classes without events, or without weight in the training part.
+        """Return what forbids training, or judging what was trained: classes without events or weight in a part.
 
         Args:
             in_parts: number of events, shape ``(n_parts, n_classes)``.
@@ -164,9 +164,19 @@ class Ledger:
                 problems.append(self._why_nowhere(name))
             elif empty:
                 problems.append(self._why_not_in(empty, name, int(in_parts[:, c].sum())))
-            if in_parts[0, c] and self.yields[0, :, c].sum() <= 0:
-                problems.append(self._why_no_weight(c, int(in_parts[0, c])))
+            weightless = [
+                part for part in self._parts_in_need() if in_parts[part, c] and self.yields[part, :, c].sum() < LIGHTEST
+            ]
+            # Where it is so in several parts the weights are to blame, and one part will do to say so.
+            problems += [self._why_no_weight(c, part, int(in_parts[part, c])) for part in weightless[:1]]
         return problems
+
+    def _parts_in_need(self) -> range:
+        """Return which parts need a positive sum of weights in each class by themselves; with folds the others do not.
+
+        What a network of several is validated and tested on is judged together with the events of the other folds.
+        """
+        return range(len(PARTS) if self.spec.split.folds == 1 else 1)
 
     def notes(self) -> list[str]:
         """Return one sentence for everything that is allowed and still deserves a look."""
@@ -209,18 +219,20 @@ class Ledger:
         remedy = f"it takes more events, or other [split] fractions{together}"
         return f"class {name!r} ({self._samples_of(name)}) has no events {where}: {remedy}"
 
-    def _why_no_weight(self, index: int, n_events: int) -> str:
-        spec, name = self.spec, self.spec.classes[index]
+    def _why_no_weight(self, index: int, part: int, n_events: int) -> str:
+        spec, name, yields = self.spec, self.spec.classes[index], self.yields[part, :, index]
         sums = [
             f"sample {sample.name!r} with weight {sample.weight!r} gives {total:g}"
-            for sample, total in zip(spec.samples, self.yields[0, :, index], strict=True)
+            for sample, total in zip(spec.samples, yields, strict=True)
             if name in sample.class_names
         ]
         other = "more events, or another weight"
         if spec.weights.negative == "keep":
             other = f"more events, another weight, or [weights] negative = {'absolute'!r} or {'drop'!r}"
-        total = f"the weights of its {n_events} training events add up to {self.yields[0, :, index].sum():g}"
-        return f"class {name!r}: {total} ({'; '.join(sums)}), and training needs a positive sum: {other}"
+        needed = f"a positive sum: {other}" if yields.sum() <= 0 else f"at least {LIGHTEST:g}: use another unit"
+        kind, what_for = ("training", "training") if part == 0 else (PARTS[part], "judging")
+        total = f"the weights of its {n_events} {kind} events add up to {yields.sum():g}"
+        return f"class {name!r}: {total} ({'; '.join(sums)}), and {what_for} needs {needed}"
 
     def _samples_of(self, name: str) -> str:
         names = [sample.name for sample in self.spec.samples if name in sample.class_names]

@@ -285,7 +285,8 @@ def fit_transform(
 def _refuse_unknown(statistics: FeatureStatistics, names: tuple[str, ...]) -> None:
     for name, count in zip(names, statistics.count, strict=True):
         if not count:
-            raise DataError(f"feature {name!r} has no value in any of the {statistics.n_events} training events")
+            msg = f"feature {name!r} has no value in any of the {statistics.n_events} training events: each is NaN, "
+            raise DataError(msg + "infinite (as is what single precision cannot hold), or one of [features] missing")
 
 
 def _method(statistics: FeatureStatistics, spec: NormaliseSpec) -> tuple[Any, Any, Any]:

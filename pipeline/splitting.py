@@ -197,7 +197,7 @@ def scramble(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Scramble 64 bits so that every output bit depends on every input bit (the SplitMix64 step).
 
     References:
-        Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 17.
+        Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, 453.
 
     """
     with np.errstate(over="ignore"):

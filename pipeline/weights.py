@@ -20,6 +20,10 @@ NOT_NEGATIVE = "weight not negative"
 """The step of the cut-flow where events of negative weight are dropped."""
 
 
+LIGHTEST, HEAVIEST = 1e-100, 1e100
+"""Of the weight of a class and of an event: beyond these no number holds their squares, which make every error."""
+
+
 class WeightSpec(Declaration):
     """The ``[weights]`` section.
 
@@ -38,7 +42,7 @@ def physics_weights(chunk: Chunk, text: str, spec: WeightSpec) -> NDArray[np.flo
 
     Raises:
         ColumnTypeError: the weight is text.
-        DataError: weights are not finite, or negative under ``refuse``.
+        DataError: weights are not finite, too large to be squared, or negative under ``refuse``.
 
     """
     weights = evaluate_flat(column_or_expression(text, chunk.columns), chunk).astype(np.float64)
@@ -47,6 +51,9 @@ def physics_weights(chunk: Chunk, text: str, spec: WeightSpec) -> NDArray[np.flo
         first = chunk.first_event + int(broken[0])
         msg = f"{chunk.source}: weight {text!r} is not finite in {broken.size} events (first: event {first})"
         raise DataError(msg)
+    if weights.size and (heaviest := float(np.abs(weights).max())) > HEAVIEST:
+        msg = f"{chunk.source}: weight {text!r} reaches {heaviest:g}, and the square of such a number is none"
+        raise DataError(f"{msg}; up to {HEAVIEST:g} will do: use another unit")
     return _without_negative(weights, text, spec, chunk.source)
 
 

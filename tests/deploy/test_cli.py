@@ -96,7 +96,10 @@ def test_a_simulated_experiment_passes_its_check(winnow, monkeypatch, tmp_path):
     assert isinstance(checked.json, dict)
 
 
-RECORD = {"model", "version", "promoted", "run_id", "bundle", "report", "auc", "auc_error", "events", "training"}
+RECORD = {
+    "model", "version", "promoted", "run_id", "bundle", "report", "auc", "auc_error", "events", "training",
+    "test_classes",
+}  # fmt: skip
 EVENTS = {"read", "kept", "cut", "left_out", "train", "validation", "test"}
 TRAINING = {
     *("folds", "epochs", "seconds", "events_per_second", "device", "backend"),

@@ -47,7 +47,7 @@ def test_a_version_is_promoted_only_if_it_is_better(make_bundle, test_part, chal
     bundles = [make_bundle(weights, ["x", "y"]) for weights in (challenger, champion)]
     decision = decide(*bundles, [test_part], SPEC)
     assert decision.is_promoted is is_promoted
-    assert decision.reason.endswith("on the same test events; more than 0 is needed")
+    assert decision.reason.endswith("on the same test events; more than 0 plus 1 × that error is needed")
 
 
 def test_on_the_same_events_the_difference_is_the_paired_one(make_bundle, test_part):
@@ -63,7 +63,8 @@ def test_a_better_version_has_to_be_better_by_what_was_declared(make_bundle, tes
     bundles = [make_bundle(weights, ["x", "y"]) for weights in ([1, 0.5], [1, -0.5])]
     gained = decide(*bundles, [test_part], SPEC).difference.value
     for margin, is_promoted in ((gained * 0.99, True), (gained * 1.01, False)):
-        decision = decide(*bundles, [test_part], PromotionSpec(better_than_champion_by=margin))
+        spec = PromotionSpec(better_than_champion_by=margin, standard_errors=0.0)
+        decision = decide(*bundles, [test_part], spec)
         assert decision.is_promoted is is_promoted
 
 
@@ -102,6 +103,15 @@ def test_a_rise_has_to_exceed_so_many_of_its_errors(make_bundle, test_part, stan
     decision = decide(*bundles, [test_part], PromotionSpec(standard_errors=standard_errors))
     assert decision.is_promoted is promoted
     assert "(p = " in decision.reason
+
+
+def test_without_an_error_nothing_is_promoted_unless_none_is_asked_for(make_bundle, test_part, trained):
+    champion = make_bundle([1.0], ["z"], evaluation_json(trained, 0.80, None))
+    challenger = make_bundle([1.0], ["x"], evaluation_json(trained, 0.82, 0.01))
+    decision = decide(challenger, champion, [test_part], SPEC)
+    assert not decision.is_promoted
+    assert "+0.02000, with an error that cannot be estimated, on recorded AUCs" in decision.reason
+    assert decide(challenger, champion, [test_part], PromotionSpec(standard_errors=0.0)).is_promoted
 
 
 def test_after_another_split_the_reason_warns(make_bundle, test_part):

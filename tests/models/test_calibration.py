@@ -389,3 +389,8 @@ def test_applying_needs_neither_scipy_nor_scikit_learn() -> None:
         "sys.exit(bool({'scipy', 'sklearn'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_two_events_make_no_certainty() -> None:
+    with pytest.raises(DataError, match=r"no 'isotonic' calibration: .* the classes do not overlap"):
+        fit_calibration("isotonic", [0.2, 0.8], [0, 1])

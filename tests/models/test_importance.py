@@ -375,3 +375,8 @@ def test_bad_input_is_refused_by_name_and_number(features: Any, labels: Any, wei
 def test_a_class_without_a_positive_sum_has_no_separation() -> None:
     with pytest.raises(DataError, match="background weights add up to 0"):
         separation_of([1.0, 2.0, 3.0], [1, 0, 0], [1.0, 1.0, -1.0])
+
+
+def test_one_event_of_a_class_has_a_separation_without_error_or_bias() -> None:
+    found = separation_of([1.0, 2.0, 3.0, 4.0, 5.0], [1, 0, 0, 0, 0])
+    assert np.isnan([found.separation.error, found.bias]).all()

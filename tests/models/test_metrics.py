@@ -220,6 +220,11 @@ def test_effective_events(weights: list[float], expected: float) -> None:
         ([], [], None, "no signal among 0 events; no background"),
         ([1, 2, 3], [1, 0, 0], [1.0, 1.0, -1.0], "background weights add up to 0; an efficiency needs"),
         ([1, 2], [1, 0], [-2.0, -1.0], "signal weights add up to -2 and background weights add up to -1"),
+        ([1, 2], [1, 0], [1e300, 1.0], r"the largest weight is 1e\+300, and only from 1e-140 to 1e\+140"),
+        ([1, 2], [1, 0], [1e-300, 1e-300], "the largest weight is 1e-300, and only from 1e-140"),
+        ([1, 2], [1, 0], [1e-300, 1.0], "signal weights add up to 1e-300; an efficiency needs"),
+        (["a", "b"], [1, 0], None, "scores are needed as real numbers; received <U1"),
+        ([1, 2], [1, 0], [1j, 2j], "weights are needed as real numbers; received complex128"),
     ],
 )
 def test_bad_input_is_refused_by_name_and_number(scores: Any, labels: Any, weights: Any, message: str) -> None:
@@ -227,3 +232,11 @@ def test_bad_input_is_refused_by_name_and_number(scores: Any, labels: Any, weigh
         weighted_roc(scores, labels, weights)
     with pytest.raises(DataError, match=message):
         efficiency_at(0.5, scores, labels, weights)
+
+
+def test_beside_one_event_that_outweighs_all_others_the_auc_has_no_error() -> None:
+    labels, weights = np.repeat([0, 1], 50), np.ones(100)
+    weights[7] = 1e6
+    area = auc_with_error(np.arange(100) % 50, labels, weights)
+    assert area.value == pytest.approx((42 + 0.5) / 50, abs=1e-4)
+    assert np.isnan(area.error)

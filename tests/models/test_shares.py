@@ -23,3 +23,10 @@ def test_noise_of_equal_bins_is_that_of_chi_squared() -> None:
     noise = noise_of_squares(np.full(5, 3.0 * 0.8))
     assert noise.value == pytest.approx(12.0)
     assert noise.error**2 == pytest.approx(72.0)
+
+
+def test_weights_that_cancel_but_for_rounding_make_no_share() -> None:
+    """0.1 + 0.2 - 0.3 is 5.6e-17: nothing may be divided by such a share."""
+    shares = shares_of(np.array([0, 0, 0, 1]), np.array([0.1, 0.2, -0.3, 1.0]), 2)
+    assert shares.values.tolist() == [0.0, 1.0]
+    assert shares.negative == 0

@@ -341,3 +341,14 @@ def test_bad_events_are_refused(scores: Any, labels: Any, weights: Any, message:
         scan(scores, labels, weights, background_uncertainty=0.1)
     with pytest.raises(DataError, match=message):
         quote(0.5, scores, labels, weights, 0.1)
+
+
+def test_background_events_without_weight_do_not_vouch_for_a_significance() -> None:
+    scores, labels = np.linspace(0.0, 1.0, 40), np.tile([0, 1], 20)
+    weights = np.where(scores < 0.8, 1.0, 0.0)
+    found = scan(scores, labels, weights, background_uncertainty=0.1, min_background_events=17)
+    assert found.n_background.max() == 16
+    with pytest.raises(DataError, match="there are 16 background events in all"):
+        best_threshold(found)
+    quoted = quote(0.0, scores, labels, weights, 0.1, min_background_events=17)
+    assert (quoted.n_background, np.isnan(quoted.significances["asimov"].value)) == (16, True)

@@ -296,3 +296,41 @@ def test_all_events_missing_from_given_bins_leave_a_profile_without_means_but_no
 def test_requests_that_cannot_be_met_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
         one_cut(**options)
+
+
+@pytest.mark.parametrize("unit", [1e300, 1e-300, 1.0])
+def test_the_correlation_does_not_depend_on_the_unit_of_the_spectator(unit: float) -> None:
+    scores, masses, labels, weights = toy(slope=0.5)
+    found, expected = (spectator_correlation(scores, of, labels, weights) for of in (masses * unit, masses))
+    assert asdict(found.signal) == pytest.approx(asdict(expected.signal))
+    assert asdict(found.background) == pytest.approx(asdict(expected.background))
+
+
+@pytest.mark.parametrize("highest", [1, 2])
+def test_a_spectator_of_few_values_has_a_bin_for_each(highest: int) -> None:
+    counts = np.tile(np.arange(highest + 1), 200)
+    labels = np.repeat([0, 1], counts.size // 2)
+    found = spectator_profile(counts / 10.0, counts, labels)
+    assert found.edges.tolist() == list(range(highest + 2))
+    assert found.background.values == pytest.approx(np.arange(highest + 1) / 10.0)
+
+
+def test_a_score_that_follows_a_flag_sculpts_it() -> None:
+    flag = np.tile([0.0, 1.0], 400)
+    [cut] = sculpting(flag, flag, np.repeat([0, 1], 400), thresholds=[0.5]).cuts
+    assert cut.divergence.value - cut.expected.value > 0.2
+
+
+def test_where_fluctuations_alone_could_make_any_divergence_there_is_no_expectation() -> None:
+    """Ten bins and two events of the background that pass, one of them in a bin whose weights nearly cancel."""
+    masses, weights = np.repeat(np.arange(10.0), 20), np.ones(200)
+    weights[:20] = np.where(np.arange(20) % 2, -9.9, 10.0)
+    scores, labels = (np.arange(200) % 100 == 0) * 0.5 + 0.2, np.arange(200) % 20 == 19
+    weights[19] = 1.0
+    [cut] = sculpting(scores, masses, labels, weights, thresholds=[0.5], bins=np.arange(11.0)).cuts
+    assert np.isnan([cut.expected.value, cut.expected.error, cut.divergence.error]).all()
+
+
+def test_spectators_that_are_text_are_refused() -> None:
+    with pytest.raises(DataError, match="spectators are needed as real numbers; received <U2"):
+        spectator_correlation([0.1, 0.9], ["mu", "pi"], [0, 1])

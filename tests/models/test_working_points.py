@@ -365,3 +365,30 @@ def test_a_cut_needs_a_threshold_for_every_bin() -> None:
         Cut.model_validate(BINNED.model_dump() | {"thresholds": (0.1, 0.2, 0.3)})
     with pytest.raises(ValidationError, match="the number of thresholds is 2, and of bins 1"):
         Cut.model_validate(BINNED.model_dump() | {"bins": None})
+
+
+def test_with_negative_weights_only_an_efficiency_that_is_reached_anew_can_be_had() -> None:
+    """Signal from the top 0.75, 0.5, 0.25, 1 of the sum 4: with three events there is 1, and never again 0.5."""
+    scores, labels, weights = [0.9, 0.8, 0.7, 0.6, 0.1], [1, 1, 1, 1, 0], [3.0, -1.0, -1.0, 3.0, 1.0]
+    with pytest.raises(DataError, match=r"at least 3 signal events passing: the smallest that can is 1$"):
+        choose(point(signal_efficiency=0.5, min_events=3), scores, labels, weights)
+    with pytest.raises(DataError, match="there are 5, but with their weights it rises no higher than with fewer"):
+        choose(point(signal_efficiency=0.5, min_events=5), [1.0, *scores], [1, *labels], [4.0, *weights[:3], -1.0, 1.0])
+
+
+def test_events_without_weight_do_not_make_up_the_number_that_must_pass() -> None:
+    scores, labels = np.arange(8.0), np.tile([0, 1], 4)
+    weights = np.where(scores < 4.0, 1.0, 0.0)
+    with pytest.raises(DataError, match=r"signal_efficiency = 0.5 .* 3 signal events passing: there are 2"):
+        choose(point(signal_efficiency=0.5, min_events=3), scores, labels, weights)
+
+
+def test_an_efficiency_of_weightless_events_has_no_error() -> None:
+    kept = efficiency_at(2.0, [1.0, 1.0, 2.0, 2.0], [0, 1, 0, 1], [1.0, 1.0, 0.0, 0.0])
+    assert (kept.signal_efficiency.value, kept.n_signal) == (0.0, 1)
+    assert np.isnan([kept.signal_efficiency.error, kept.background_efficiency.error]).all()
+
+
+def test_a_threshold_that_is_no_number_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="no event passes or fails a threshold that is NaN"):
+        efficiency_at(float("nan"), [0.1, 0.9], [0, 1])

@@ -302,6 +302,9 @@ def test_a_kill_leaves_nothing_under_the_final_name_and_the_rest_is_removed_late
         ({"species": np.full(N, 7)}, {}, DataError, "class 'background' has no events.*class 'signal' has no events"),
         ({"w": np.full(N, -1.0)}, {}, DataError, "training events add up to -"),
         ({"w": np.full(N, -1.0)}, {"weights": {"negative": "refuse"}}, DataError, "negative in"),
+        ({"w": np.full(N, 1e300)}, {}, DataError, r"sample 'both': .*weight 'w' reaches 1e\+300.*another unit"),
+        ({"w": np.full(N, 1e-300)}, {}, DataError, "training events .*e-29.*needs at least 1e-100: use another unit"),
+        ({"eta": np.full(N, 1e300)}, {"derive": {}, "features": {"inputs": ["eta"]}}, DataError, "precision cannot"),
         ({"species": np.full(N, "mu", dtype=object)}, {}, ColumnTypeError, "holds text .first: 'mu'."),
         ({"eta": np.full(N, "mu", dtype=object)}, {"derive": {}, "features": {"inputs": ["eta"]}}, WinnowError, "text"),
     ],
@@ -316,6 +319,20 @@ def test_events_that_are_not_what_was_declared_are_refused_by_name(
     with pytest.raises(error, match=message):
         prepared(tmp_path, **{"samples": samples, **sections})
     assert not list((tmp_path / "store").glob("*"))
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_class_without_a_positive_sum_in_a_part_that_judges_is_refused_before_training(
+    folder: Path, part: str
+) -> None:
+    events = columns() | {"w": np.ones(N)}
+    write(folder / "a.root", events)
+    members = [row for row, name in event_parts(prepared(folder)).items() if name == part]
+    events["w"][members] = np.where(events["species"][members] == 2, -1.0, 1.0)
+    write(folder / "a.root", events)
+    message = f"class 'signal': the weights of its .* {part} events add up to -.*judging needs a positive sum"
+    with pytest.raises(DataError, match=message):
+        prepared(folder)
 
 
 @pytest.mark.parametrize("part", PARTS)
