@@ -10,7 +10,7 @@ from models.histograms import KINDS
 from models.importance import Correlations
 from models.inputs import InputFinding, InputFindings
 from models.report.picture import MOST_ROWS, PLAIN_NAMES, ClassNames, Picture
-from models.report.style import COLOURS, INK, new_figure
+from models.report.style import COLOURS, INK, name_in_picture, new_figure
 from models.scored import Floats, Measured
 
 MOST_BARS = 40
@@ -59,10 +59,11 @@ def importance_figure(inputs: Sequence[InputFinding]) -> Figure:
         _draw_bars(separation, [one.separation for one in inputs], COLOURS["background"])
         importance.set_xlabel("fall of the AUC if shuffled")
         separation.set_xlabel("separation of the classes, alone")
-        importance.set_yticks(range(len(inputs)), [one.name for one in inputs])
+        importance.set_yticks(range(len(inputs)), [name_in_picture(one.name) for one in inputs])
         importance.set_ylim(len(inputs) - 0.4, -0.6)
         for axes in (importance, separation):
-            axes.tick_params(axis="y", which="both", length=0)
+            axes.yaxis.minorticks_off()
+            axes.tick_params(axis="y", length=0)
             axes.ticklabel_format(axis="x", style="plain")
     return figure
 
@@ -71,17 +72,19 @@ def correlations_figure(names: Sequence[str], found: Correlations, class_names: 
     """Draw the two matrices side by side, with names and numbers in them where there is room."""
     is_small = len(names) <= MOST_WRITTEN
     size_of_text = 10.0 if is_small else max(3.0, min(9.0, 250.0 / len(names)))
-    below = list(names) if is_small else [str(number) for number in range(1, len(names) + 1)]
-    beside = list(names) if is_small else [f"{name}  {number}" for name, number in zip(names, below, strict=True)]
+    shown = [name_in_picture(name) for name in names]
+    below = shown if is_small else [str(number) for number in range(1, len(names) + 1)]
+    beside = shown if is_small else [f"{name}  {number}" for name, number in zip(shown, below, strict=True)]
     with new_figure(width=12.0, height=5.8) as figure:
         both = figure.subplots(1, 2, sharey=True)
         for axes, kind in zip(both, KINDS, strict=True):
             matrix = found.signal if kind == "signal" else found.background
             image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1.0, vmax=1.0, interpolation="nearest")
-            axes.set_title(class_names[kind])
+            axes.set_title(name_in_picture(class_names[kind]))
             axes.set_xticks(range(len(names)), below, rotation=90, fontsize=size_of_text)
             axes.set_yticks(range(len(names)), beside, fontsize=size_of_text)
-            axes.tick_params(which="both", length=0)
+            axes.minorticks_off()
+            axes.tick_params(length=0)
             if is_small:
                 _write_numbers(axes, matrix)
         figure.colorbar(image, ax=both, label="linear correlation", shrink=0.7, fraction=0.03)

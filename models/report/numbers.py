@@ -21,8 +21,9 @@ def plus_minus(number: Measured) -> str:
     """Write a number with its error, to two digits of the error (or four decimals without one)."""
     if not np.isfinite(number.error) or number.error <= ROUNDING * abs(number.value):
         return _fixed(number.value, 4)
-    decimals = max(0, 1 - int(np.floor(np.log10(number.error))))
-    return f"{_fixed(number.value, decimals)} ± {number.error:.{decimals}f}"
+    rounded = float(f"{number.error:.1e}")  # first, since 0.0996 is 0.10 and not 0.100
+    decimals = max(0, 1 - int(np.floor(np.log10(rounded))))
+    return f"{_fixed(number.value, decimals)} ± {number.error:,.{decimals}f}"
 
 
 def measured(number: Measured) -> str:
@@ -38,7 +39,7 @@ def number(value: object) -> str:
         return ABSENT
     if isinstance(value, Measured):
         return measured(value)
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, int | np.integer):
         return f"{value:,}"
@@ -47,8 +48,8 @@ def number(value: object) -> str:
 
 def percent(value: object) -> str:
     """Write a fraction in per cent."""
-    if isinstance(value, int | float | np.floating) and isfinite(value):
-        return f"{100.0 * float(value):.2f} %"
+    if isinstance(value, int | float | np.integer | np.floating) and isfinite(value):
+        return f"{_fixed(100.0 * float(value), 2)} %"
     return ABSENT
 
 
@@ -77,8 +78,8 @@ def unbroken(text: str) -> str:
 def _real(value: float) -> str:
     if not isfinite(value):
         return "∞" if value > 0.0 else ABSENT
-    return f"{value:,.0f}" if abs(value) >= 1_000.0 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1_000.0 else f"{value + 0.0:.4g}"
 
 
 def _fixed(value: float, decimals: int) -> str:
-    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # adding 0 makes -0 plain
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}"  # adding 0 makes -0 plain

@@ -14,6 +14,8 @@ from models.report.spectators import spectator_picture
 from models.report.templates import templates_picture
 from models.templates import valid_names
 
+LONGEST_FILE_NAME = 80
+
 
 def pictures_of(
     evaluation: Evaluation, histories: Sequence[History], class_names: ClassNames = PLAIN_NAMES
@@ -32,7 +34,8 @@ def _drawn(evaluation: Evaluation, histories: Sequence[History], class_names: Cl
     if evaluation.inputs:
         yield importance_picture(evaluation.inputs)
         yield correlations_picture(evaluation.inputs, class_names)
-    names = valid_names([f"spectator_{found.name}" for found in evaluation.spectators])
+    # An expression may be longer than a file's name can be.
+    names = valid_names([f"spectator_{found.name}"[:LONGEST_FILE_NAME] for found in evaluation.spectators])
     for name, found in zip(names, evaluation.spectators, strict=True):
         if picture := spectator_picture(name, found, class_names):
             yield picture

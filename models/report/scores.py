@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from models.histograms import KINDS, Kind, PartName
 from models.record import Evaluation
 from models.report.picture import PLAIN_NAMES, ClassNames, Picture, measurements, rows_of
-from models.report.style import COLOURS, new_figure
+from models.report.style import COLOURS, name_in_picture, new_figure
 
 
 def scores_picture(evaluation: Evaluation, class_names: ClassNames) -> Picture:
@@ -37,8 +37,9 @@ def score_figure(evaluation: Evaluation, class_names: ClassNames = PLAIN_NAMES) 
     with new_figure(width=11.0) as figure:
         logarithmic, linear = figure.subplots(1, 2)
         for kind in KINDS:
-            _draw_scores(logarithmic, evaluation, kind, class_names[kind], in_log=True)
-            _draw_scores(linear, evaluation, kind, class_names[kind], in_log=False)
+            name = name_in_picture(class_names[kind])
+            _draw_scores(logarithmic, evaluation, kind, name, in_log=True)
+            _draw_scores(linear, evaluation, kind, name, in_log=False)
         for axes in (logarithmic, linear):
             axes.set(xlabel="score", ylabel="events per unit of score, normalised", xlim=(0.0, 1.0))
         _make_logarithmic(logarithmic)

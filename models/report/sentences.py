@@ -50,6 +50,8 @@ ENDINGS: Mapping[Ending, str] = {
 def overtraining_sentence(found: Overtraining) -> str:
     """Say what the distances between training and test part mean together."""
     gap, auc = found.auc.gap, _gap(found)
+    if found.verdict == "none seen" and not isfinite(gap.error):
+        return "Whether the network is overtrained cannot be told: the errors of the two AUCs cannot be estimated."
     if found.verdict == "none seen":
         return f"No overtraining is seen: {auc}.{_blindness(found)}"
     if found.verdict == "seen but harmless":

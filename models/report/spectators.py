@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from models.histograms import KINDS
 from models.record import SpectatorFinding
 from models.report.picture import PLAIN_NAMES, Cell, ClassNames, Picture, measurements, rows_of
-from models.report.style import COLOURS, GREY, new_figure
+from models.report.style import COLOURS, GREY, name_in_picture, new_figure
 from models.scored import Floats
 from models.spectators import PerBin, Sculpting, SpectatorProfile
 
@@ -47,17 +47,19 @@ def spectator_picture(name: str, found: SpectatorFinding, class_names: ClassName
 
 def spectator_figure(shown: _Shown, class_names: ClassNames = PLAIN_NAMES) -> Figure:
     """Draw the profile beside the sculpting."""
+    names = {kind: name_in_picture(class_names[kind]) for kind in KINDS}
+    variable = name_in_picture(shown.name)
     with new_figure(width=11.0) as figure:
         profile, background = figure.subplots(1, 2)
         for kind in KINDS:
             found = shown.profile.signal if kind == "signal" else shown.profile.background
-            _draw_means(profile, shown.edges, found, COLOURS[kind], class_names[kind])
-        profile.set(xlabel=shown.name, ylabel="mean score")
+            _draw_means(profile, shown.edges, found, COLOURS[kind], names[kind])
+        profile.set(xlabel=variable, ylabel="mean score")
         profile.margins(y=0.25)
         profile.legend(loc="upper center", ncols=2)
         _draw_sculpting(background, shown)
-        background.set(xlabel=shown.name, ylabel=f"{class_names['background']}, normalised", ylim=(0.0, None))
         background.margins(y=0.3)
+        background.set(xlabel=variable, ylabel=f"{names['background']}, normalised", ylim=(0.0, None))
         background.legend()
         for axes in (profile, background):
             axes.set_xlim(shown.edges[0], shown.edges[-1])
@@ -79,27 +81,28 @@ def _draw_sculpting(axes: Axes, shown: _Shown) -> None:
         if np.isfinite(cut.after.values).any():
             axes.stairs(
                 cut.after.values, shown.edges, baseline=None, color=colour, linestyle=style, linewidth=1.6,
-                label=f"score ≥ {cut.threshold:.3g}",
+                label=f"score ≥ {cut.threshold:.4g}",
             )  # fmt: skip
 
 
 def _table(shown: _Shown, class_names: ClassNames) -> tuple[tuple[str, ...], list[list[Cell]]]:
     edges, found = shown.profile.edges, shown.sculpting
-    named = {
-        f"mean score, {class_names['signal']}": shown.profile.signal,
-        f"mean score, {class_names['background']}": shown.profile.background,
-        f"density, {class_names['background']}": found.before,
-        **{f"density, score ≥ {cut.threshold:.3g}": cut.after for cut in found.cuts},
-        **{f"efficiency, score ≥ {cut.threshold:.3g}": cut.efficiency for cut in found.cuts},
-    }
+    named = [  # and no mapping: two thresholds may be so close that they are written alike
+        (f"mean score, {class_names['signal']}", shown.profile.signal),
+        (f"mean score, {class_names['background']}", shown.profile.background),
+        (f"density, {class_names['background']}", found.before),
+        *((f"density, score ≥ {cut.threshold:.4g}", cut.after) for cut in found.cuts),
+        *((f"efficiency, score ≥ {cut.threshold:.4g}", cut.efficiency) for cut in found.cuts),
+    ]
     columns: list[list[Cell]] = [edges[:-1].tolist(), edges[1:].tolist()]
-    return ("from", "to", *named), columns + [[*measurements(one.values, one.errors)] for one in named.values()]
+    columns += [[*measurements(one.values, one.errors)] for _, one in named]
+    return ("from", "to", *(name for name, _ in named)), columns
 
 
 def _bounded(edges: Floats) -> Floats:
-    """Return edges with outer bins no wider than a quarter of all inner ones, so that a tail does not hide the rest."""
+    """Return edges with outer bins no wider than the widest inner one or a quarter of all, as tails hide the rest."""
     if edges.size < 4:
         return edges
-    shown, margin = edges.copy(), 0.25 * (edges[-2] - edges[1])
+    shown, margin = edges.copy(), max(0.25 * (edges[-2] - edges[1]), float(np.diff(edges[1:-1]).max()))
     shown[0], shown[-1] = max(edges[0], edges[1] - margin), min(edges[-1], edges[-2] + margin)
     return shown

@@ -22,6 +22,7 @@ COLOURS: Mapping[Kind, str] = {"signal": "#0072B2", "background": "#D55E00"}
 INK = "#333333"
 GREY = "#888888"
 DOTS_PER_INCH = 150
+LONGEST_NAME = 40
 
 STYLE = [
     mplhep.style.ATLAS,
@@ -77,6 +78,13 @@ def _saved(figure: Figure, **how: Any) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, **how)
     return buffer.getvalue()
+
+
+def name_in_picture(name: str) -> str:
+    """Return a name as a picture can hold it: its middle left out where it is long, and a dollar no formula."""
+    kept = LONGEST_NAME // 2
+    short = name if len(name) <= LONGEST_NAME else f"{name[:kept]}…{name[1 - kept :]}"
+    return short.replace("$", r"\$")
 
 
 def say_nothing_is_there(axes: Axes, text: str) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from models.report.picture import Picture, measurements, rows_of
-from models.report.style import COLOURS, INK, new_figure
+from models.report.style import COLOURS, INK, name_in_picture, new_figure
 from models.scored import Floats
 from models.templates import Templates
 
@@ -32,13 +32,14 @@ def templates_picture(found: Templates) -> Picture:
 def templates_figure(found: Templates) -> Figure:
     """Draw stacked backgrounds and signals over them, on a logarithmic axis."""
     is_signal = np.array([kind == "signal" for kind in found.kinds])
+    names = [name_in_picture(name) for name in found.names]
     with new_figure(width=8.0) as figure:
         axes = figure.subplots()
         top = np.zeros(found.edges.size - 1)
         for number, sample in enumerate(np.flatnonzero(~is_signal)):
             colour, below = BACKGROUNDS[number % len(BACKGROUNDS)], top
             top = top + found.sums[sample]
-            axes.stairs(top, found.edges, baseline=below, fill=True, color=colour, alpha=0.7, label=found.names[sample])
+            axes.stairs(top, found.edges, baseline=below, fill=True, color=colour, alpha=0.7, label=names[sample])
         error = np.sqrt(found.squares[~is_signal].sum(axis=0))
         axes.stairs(
             top + error, found.edges, baseline=np.maximum(top - error, 0.0),
@@ -49,7 +50,7 @@ def templates_figure(found: Templates) -> Figure:
             sums = found.sums[sample]
             axes.stairs(
                 sums, found.edges, baseline=None, color=COLOURS["signal"], linestyle=style, linewidth=2.2,
-                label=found.names[sample],
+                label=names[sample],
             )  # fmt: skip
         axes.set(xlabel="score", ylabel="expected events per bin", xlim=(0.0, 1.0), yscale="log")
         axes.set_ylim(*_limits(found.sums))

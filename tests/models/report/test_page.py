@@ -1,9 +1,12 @@
 """What the page promises: everything is on it, nothing outside it is needed, and no text is taken as HTML."""
 
 import re
+from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,13 +14,18 @@ import pytest
 from models.anatomy import Layer
 from models.evaluation import EvaluationSpec, ScoredPart, evaluate
 from models.inputs import judge_inputs
-from models.overtraining import AucGap, Overtraining, ScoreDistance, Verdict
 from models.probabilities import CalibrationError
-from models.record import Evaluation
+from models.record import Calibrated, Evaluation, FitTemplates, SpectatorFinding
+from models.report import page as page_module
 from models.report.history import history_figure
 from models.report.page import ReportContent, render_report, write_report
-from models.report.picture import Picture
-from models.report.sentences import NegativePolicy, calibration_sentence, overtraining_sentence, significance_sentence
+from models.report.picture import Picture, Section, save_pictures
+from models.report.sentences import (
+    NegativePolicy,
+    agreement_sentence,
+    calibration_sentence,
+    significance_sentence,
+)
 from models.scored import Measured
 
 HISTORY = Picture("training", "history", "Loss of each epoch", history_figure([]), ("epoch", "rate"), ((7, 0.125),))
@@ -136,6 +144,21 @@ def test_a_picture_stands_in_the_section_of_its_topic(content: ReportContent) ->
     assert places == sorted(places)
 
 
+def test_every_section_a_picture_may_have_shows_its_pictures_once(content: ReportContent, whole: Evaluation) -> None:
+    sections: Sequence[Section] = get_args(Section)
+    pictures = [replace(HISTORY, section=section, caption=f"of {section}.") for section in sections]
+    page = render_report(replace(content, evaluation=whole, pictures=pictures))
+    assert sorted(re.findall(r"<figcaption>of (\w+)\.</figcaption>", page)) == sorted(sections)
+    template = Path(page_module.__file__).with_name("report.html").read_text(encoding="utf-8")
+    assert sorted(re.findall(r'pictures\("(\w+)"\)', template)) == sorted(sections)
+
+
+def test_the_page_holds_the_same_picture_as_the_folder(content: ReportContent, tmp_path: Path) -> None:
+    [image, _] = save_pictures(tmp_path, content.pictures)
+    [inside] = re.findall(r'src="data:image/png;base64,([^"]*)"', render_report(content))
+    assert inside == b64encode(image.read_bytes()).decode()
+
+
 def test_the_page_asks_nothing_of_the_network(content: ReportContent) -> None:
     page = render_report(content)
     assert page.count("data:image/png;base64,") == 1
@@ -155,11 +178,38 @@ def test_text_is_never_taken_as_html(content: ReportContent) -> None:
     assert page.count("&lt;script&gt;") == 14
 
 
+def test_what_was_asked_the_network_and_every_problem_are_no_html_either(
+    content: ReportContent, whole: Evaluation
+) -> None:
+    trap = "<script>alert('&')</script>"
+    record = replace(
+        whole, spectators=(SpectatorFinding(trap, problem=trap),), templates=FitTemplates(None, trap),
+        calibrated=Calibrated(None, problem=trap), leader_board=[replace(row, name=trap) for row in whole.leader_board],
+    )  # fmt: skip
+    layers = [Layer(trap, trap, (1,), 1, 1)]
+    page = render_report(
+        replace(content, asked={trap: trap}, experiment=trap, layers=layers, evaluation=record, pictures=[])
+    )
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") == 11
+
+
 def test_numbers_that_do_not_exist_are_dashes(content: ReportContent) -> None:
     text = text_of(content)
     assert re.search(r"\bnan\b|\binf\b|\bNone\b(?!\.)", text) is None
     assert "∞" in text
     assert text.count("—") >= 3
+
+
+def test_features_without_missing_values_are_left_out_of_their_table(content: ReportContent) -> None:
+    text = text_of(replace(content, missing={"layer_1": 0, "layer_2": 3}))
+    assert "Features without any are left out. feature missing values layer_2 3 Leader board" in text
+    assert "part None. Leader board" in text_of(replace(content, missing={"layer_1": 0, "layer_2": 0}))
+
+
+def test_the_length_of_a_layer_that_takes_any_is_a_dash(content: ReportContent) -> None:
+    text = text_of(replace(content, layers=[Layer("each", "Masking", (None, 8), 0, 0)]))
+    assert re.search(r"each Masking — \W 8 0 0", text)
 
 
 def test_empty_tables_are_left_out(content: ReportContent) -> None:
@@ -223,6 +273,59 @@ def test_a_calibration_and_the_spectators_are_on_the_page_where_there_are_some(
     assert not {"calibration (", "Spectators"} & set(re.findall(r"calibration \(|Spectators", text_of(content)))
 
 
+def test_a_spectator_with_a_problem_says_which_and_leaves_no_empty_table(
+    content: ReportContent, whole: Evaluation
+) -> None:
+    text = text_of(replace(content, evaluation=whole))
+    assert "field bins need a spectator with two different values; among 900 events it has only 3.8" in text
+    assert "spectator threshold divergence" in text
+    lost = replace(whole, spectators=[found for found in whole.spectators if found.problem])
+    assert "spectator threshold divergence" not in text_of(replace(content, evaluation=lost))
+
+
+def test_a_calibration_that_could_not_be_had_says_why(content: ReportContent, whole: Evaluation) -> None:
+    lost = replace(whole, calibrated=Calibrated(None, problem="all scores are equal"))
+    text = text_of(replace(content, evaluation=lost))
+    assert "There is no calibration: all scores are equal." in text
+    assert "was learnt on the validation part" not in text
+
+
+def test_the_templates_say_their_bins_and_what_a_fit_would_reach_or_their_problem(
+    content: ReportContent, whole: Evaluation
+) -> None:
+    assert whole.templates is not None
+    assert (found := whole.templates.templates) is not None
+    text = text_of(replace(content, evaluation=whole))
+    assert f"They have {found.edges.size - 1} bins, chosen on the validation part and filled with the test part" in text
+    assert f"would reach {found.significance():.4g} standard deviations" in text
+    lost = replace(whole, templates=FitTemplates(None, "the background adds up to -3"))
+    assert "There are none: the background adds up to -3." in text_of(replace(content, evaluation=lost))
+    assert "Templates" not in text_of(content)
+
+
+def test_edges_that_were_given_up_are_counted(content: ReportContent, whole: Evaluation) -> None:
+    assert whole.templates is not None
+    assert whole.templates.templates is not None
+    for n_merged, is_there in ((0, False), (2, True)):
+        templates = FitTemplates(replace(whole.templates.templates, n_merged=n_merged))
+        text = text_of(replace(content, evaluation=replace(whole, templates=templates)))
+        assert (f", after {n_merged} of the chosen edges were given up. In each" in text) is is_there
+
+
+def test_folds_have_their_sentence_their_aucs_and_a_lead_of_the_method(
+    content: ReportContent, rich: ReportContent, whole: Evaluation
+) -> None:
+    assert whole.folds is not None
+    text = text_of(replace(content, evaluation=whole))
+    assert agreement_sentence(whole.folds) in text
+    aucs = " ".join(f"{auc.value:.3f} ± {auc.error:.3f}" for auc in whole.folds.aucs)
+    assert f"fold 0 1 2 test AUC {aucs}" in text
+    assert "adjusted p-value lead of the method background at" in text
+    assert re.search(r"network 0\.\d+ ± 0\.\d+ best — — .* fisher( -?0\.\d+ ± 0\.\d+){2} \S+( 1e-09)? 0\.\d+ ± ", text)
+    assert "lead of the method" not in text_of(rich)
+    assert "test AUC" not in text_of(rich)
+
+
 def test_features_are_listed_by_name_or_with_what_they_are_worth(content: ReportContent) -> None:
     assert "layer_1 layer_2" in text_of(content)
     random = np.random.default_rng(6)
@@ -253,30 +356,6 @@ def test_the_page_says_what_became_of_negative_weights(
     content: ReportContent, policy: NegativePolicy, words: str
 ) -> None:
     assert words in text_of(replace(content, negative_weights=policy))
-
-
-def overtrained(
-    gap: Measured, auc: Verdict = "none seen", classes: Verdict = "none seen", chance: float = 0.01
-) -> Overtraining:
-    distance = ScoreDistance(Measured(0.03, 0.01), 0.5, 0.005, chance, 0.001, 1e4, 0.02, classes)
-    worst: Verdict = "harmful" if "harmful" in (auc, classes) else max(auc, classes, key=len)
-    return Overtraining(distance, distance, AucGap(gap, 0.01, auc), worst)
-
-
-@pytest.mark.parametrize(
-    ("found", "sentence"),
-    [
-        (overtrained(Measured(0.001, 0.001)), "No overtraining is seen: .* = 0.0010 ± 0.0010, 1.0 standard errors"),
-        (overtrained(Measured(0.1, float("nan"))), "No overtraining is seen: the error .* cannot be estimated"),
-        (overtrained(Measured(0.0, 0.1), chance=0.5), "too few events of signal and background to see"),
-        (overtrained(Measured(0.005, 0.001), "seen but harmless"), "more than chance explains, but harmlessly"),
-        (overtrained(Measured(0.05, 0.001), "harmful"), "knows its training events too well: .* 50.0 standard errors"),
-        (overtrained(Measured(0.0, 0.001), classes="harmful"), "differ by 3.0 % of signal and 3.0 % of background"),
-        (overtrained(Measured(-0.05, 0.001), "harmful"), "test part does better .* look at the split"),
-    ],
-)  # fmt: skip
-def test_the_verdict_says_whether_train_and_test_agree(found: Overtraining, sentence: str) -> None:
-    assert re.search(sentence, overtraining_sentence(found))
 
 
 def test_a_significance_that_could_not_be_chosen_or_quoted_is_explained(rich: ReportContent) -> None:

@@ -1,6 +1,6 @@
 """What the pictures promise: they draw the record, name the classes rightly, and need no screen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from matplotlib.patches import StepPatch
 
 from models.evaluation import EvaluationSpec, ScoredPart, evaluate
 from models.record import Evaluation
-from models.report.history import history_figure
+from models.report.history import history_figure, history_picture
 from models.report.numbers import plus_minus
-from models.report.picture import MOST_ROWS, save_pictures
+from models.report.picture import MOST_ROWS, Picture, save_pictures, thinned
 from models.report.pictures import pictures_of
 from models.report.reliability import reliability_figure
 from models.report.roc import roc_figure, roc_picture
@@ -29,6 +29,7 @@ HISTORY: list[dict[str, float]] = [
     for epoch in range(1, 6)
 ]
 SPEC = EvaluationSpec(replicas=20)
+NAMES = ["roc", "scores", "significance", "history"]
 
 
 def part(seed: int, n_events: int = 2_000) -> ScoredPart:
@@ -151,29 +152,60 @@ DEGENERATE: Mapping[str, ScoredPart] = {
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate_content_is_drawn_as_well(name: str) -> None:
     same = DEGENERATE[name]
-    for picture in pictures_of(judged(same, same, same), []):
-        assert png_of(picture.figure).startswith(b"\x89PNG")
+    pictures = pictures_of(judged(same, same, same), [])
+    assert [picture.name for picture in pictures if picture.name != "reliability"] == NAMES
+    assert ("reliability" in [picture.name for picture in pictures]) is (name != "no probabilities")
 
 
-def test_the_pictures_have_captions_and_their_numbers_in_a_table_that_can_be_read(record: Evaluation) -> None:
-    pictures = pictures_of(record, [HISTORY * 30])
-    assert [picture.name for picture in pictures] == ["roc", "scores", "significance", "reliability", "history"]
-    for picture in pictures:
+def test_what_was_not_asked_for_has_no_picture(record: Evaluation) -> None:
+    assert [picture.name for picture in pictures_of(record, [])] == [*NAMES[:3], "reliability", "history"]
+
+
+def test_the_pictures_have_captions_and_their_numbers_in_a_table_that_can_be_read(drawn: Sequence[Picture]) -> None:
+    for picture in drawn:
         assert picture.caption.endswith(".")
-        assert 0 < len(picture.rows) <= MOST_ROWS
-        assert {len(row) for row in picture.rows} == {len(picture.columns)}
+        assert len(picture.rows) <= MOST_ROWS
+        assert {len(row) for row in picture.rows} <= {len(picture.columns)}
+    # The numbers of the inputs stand in a table of their own.
+    assert [picture.name for picture in drawn if not picture.rows] == ["importance"]
 
 
-def test_a_thinned_table_keeps_both_ends_and_says_which_fold(record: Evaluation) -> None:
-    rows = pictures_of(record, [HISTORY * 30, HISTORY * 30])[-1].rows
+def test_every_topic_of_the_record_is_drawn_once_in_the_order_of_the_page(drawn: Sequence[Picture]) -> None:
+    names = [picture.name for picture in drawn if picture.section != "spectators"]
+    assert names == [*NAMES[:3], "reliability", "importance", "correlations", "templates", "history"]
+    assert len({picture.name for picture in drawn}) == len(drawn) == len(names) + 3
+
+
+def test_the_names_of_the_classes_are_those_of_the_experiment(drawn: Sequence[Picture]) -> None:
+    for picture in drawn:
+        if picture.section in ("scores", "inputs", "spectators"):
+            assert "signal" not in " ".join(picture.columns)
+    assert sum("muons" in " ".join(picture.columns) for picture in drawn) == 6  # scores, inputs, templates, spectators
+
+
+def test_a_calibration_of_the_record_is_drawn_beside_the_scores(drawn: Sequence[Picture]) -> None:
+    [found] = [picture for picture in drawn if picture.name == "reliability"]
+    assert "calibrated" in found.figure.axes[0].get_legend_handles_labels()[1]
+
+
+@pytest.mark.parametrize(("n_rows", "expected"), [(0, []), (1, [0]), (3, [0, 1, 2]), (9, [0, 3, 5, 8])])
+def test_thinning_keeps_both_ends_and_repeats_nothing(n_rows: int, expected: list[int]) -> None:
+    assert thinned(n_rows, at_most=4) == expected
+
+
+def test_a_thinned_table_keeps_both_ends_and_says_which_fold() -> None:
+    rows = history_picture([HISTORY * 30, HISTORY * 30]).rows
     assert len(rows) == MOST_ROWS
     assert [rows[place][:2] for place in (0, 24, 25, 49)] == [(0, 1), (0, 5), (1, 1), (1, 5)]
 
 
-def test_scores_that_are_no_probabilities_have_no_reliability_diagram() -> None:
-    same = DEGENERATE["no probabilities"]
-    pictures = pictures_of(judged(same, same, same), [HISTORY])
-    assert [picture.name for picture in pictures] == ["roc", "scores", "significance", "history"]
+def test_every_picture_is_written_as_image_and_as_page(drawn: Sequence[Picture], tmp_path: Path) -> None:
+    some = [picture for picture in drawn if picture.section in ("spectators", "templates")]
+    written = save_pictures(tmp_path, some)
+    assert written == [tmp_path / f"{picture.name}.{kind}" for picture in some for kind in ("png", "pdf")]
+    assert sorted(tmp_path.iterdir()) == sorted(written)
+    for path in written:
+        assert path.read_bytes().startswith(b"\x89PNG\r\n" if path.suffix == ".png" else b"%PDF-")
 
 
 def test_figures_are_saved_as_picture_and_page_and_the_same_ones_again(record: Evaluation, tmp_path: Path) -> None:
@@ -194,7 +226,7 @@ def test_drawing_leaves_the_style_of_the_caller_alone(record: Evaluation) -> Non
     [
         (Measured(0.912804, 0.002542), "0.9128 ± 0.0025"),
         (Measured(131.2, 15.9), "131 ± 16"),
-        (Measured(1310.2, 159.0), "1310 ± 159"),
+        (Measured(1310.2, 159.0), "1,310 ± 159"),
         (Measured(0.5, float("nan")), "0.5000"),
         (Measured(1.0, 0.0), "1.0000"),
         (Measured(0.25, 1.9e-18), "0.2500"),

@@ -1,0 +1,48 @@
+"""What the sentences promise: the verdict that was reached elsewhere, in plain words."""
+
+import re
+
+import pytest
+
+from models.agreement import Agreement
+from models.overtraining import AucGap, Overtraining, ScoreDistance, Verdict
+from models.report.sentences import agreement_sentence, overtraining_sentence
+from models.scored import Measured
+
+
+def overtrained(
+    gap: Measured, auc: Verdict = "none seen", classes: Verdict = "none seen", chance: float = 0.01
+) -> Overtraining:
+    distance = ScoreDistance(Measured(0.03, 0.01), 0.5, 0.005, chance, 0.001, 1e4, 0.02, classes)
+    worst: Verdict = "harmful" if "harmful" in (auc, classes) else max(auc, classes, key=len)
+    return Overtraining(distance, distance, AucGap(gap, 0.01, auc), worst)
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (overtrained(Measured(0.001, 0.001)), "No overtraining is seen: .* = 0.0010 ± 0.0010, 1.0 standard errors"),
+        (overtrained(Measured(0.1, float("nan"))), "Whether the network is overtrained cannot be told: the errors"),
+        (overtrained(Measured(0.0, 0.1), chance=0.5), "too few events of signal and background to see"),
+        (overtrained(Measured(0.005, 0.001), "seen but harmless"), "more than chance explains, but harmlessly"),
+        (overtrained(Measured(0.05, 0.001), "harmful"), "knows its training events too well: .* 50.0 standard errors"),
+        (overtrained(Measured(0.0, 0.001), classes="harmful"), "differ by 3.0 % of signal and 3.0 % of background"),
+        (overtrained(Measured(-0.05, 0.001), "harmful"), "test part does better .* look at the split"),
+    ],
+)  # fmt: skip
+def test_the_verdict_says_whether_train_and_test_agree(found: Overtraining, sentence: str) -> None:
+    assert re.search(sentence, overtraining_sentence(found))
+
+
+@pytest.mark.parametrize(
+    ("p_value", "sentence"),
+    [
+        (0.37, r"^3 networks were trained, .* Their AUCs differ no more than by chance \(p = 0\.37\)\.$"),
+        (0.01, r"no more than by chance \(p = 0\.01\)"),
+        (0.0099, r"not alike: chance alone makes their AUCs differ as much with a probability 0\.0099\."),
+        (0.0, r"with a probability below 1e-09\. Look for a fold whose training failed"),
+        (float("nan"), r"Whether they are alike cannot be told from these events\.$"),
+    ],
+)
+def test_the_networks_of_the_folds_are_alike_or_not_or_it_is_not_known(p_value: float, sentence: str) -> None:
+    assert re.search(sentence, agreement_sentence(Agreement((Measured(0.9, 0.01),) * 3, 1.0, p_value)))
