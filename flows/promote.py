@@ -68,7 +68,7 @@ def decide(challenger: Bundle, champion: Bundle | None, tests: Sequence[EventArr
     if np.isnan(difference.error):
         found = f"{difference.value:+.5f}, with an error that cannot be estimated,"
     needed = f"more than {spec.better_than_champion_by:g}"
-    needed += f" plus {spec.standard_errors:g} × that error is needed" if spec.standard_errors else " is needed"
+    needed += f" plus {spec.standard_errors:g} times that error is needed" if spec.standard_errors else " is needed"
     return Decision(is_better, difference, f"AUC difference to the champion {found} on {basis}; {needed}")
 
 

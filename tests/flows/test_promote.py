@@ -47,7 +47,7 @@ def test_a_version_is_promoted_only_if_it_is_better(make_bundle, test_part, chal
     bundles = [make_bundle(weights, ["x", "y"]) for weights in (challenger, champion)]
     decision = decide(*bundles, [test_part], SPEC)
     assert decision.is_promoted is is_promoted
-    assert decision.reason.endswith("on the same test events; more than 0 plus 1 × that error is needed")
+    assert decision.reason.endswith("on the same test events; more than 0 plus 1 times that error is needed")
 
 
 def test_on_the_same_events_the_difference_is_the_paired_one(make_bundle, test_part):
