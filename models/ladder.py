@@ -125,8 +125,12 @@ def _sums_down_to(events: ScoredEvents, order: Order, last: NDArray[np.intp]) ->
             sums[row, steps] = so_far.take(last[steps] - block.start)
             totals[row, number + 1] = so_far[-1]
 
+    def add_above(number: int) -> None:
+        sums[:, ends[number] : ends[number + 1]] += above[:, number, np.newaxis]
+
     _on_all_cores(add_up, range(len(blocks)))
-    sums += np.repeat(np.cumsum(totals[:, :-1], axis=1), np.diff(ends), axis=1)
+    above = np.cumsum(totals, axis=1)
+    _on_all_cores(add_above, range(len(blocks)))
     return sums
 
 
