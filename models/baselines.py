@@ -1,8 +1,8 @@
 """Baselines: what quick, simple methods make of the inputs that the network gets.
 
 Owns the table of baselines. Each learns from the training events with their training weights, as the network does;
-the validation events say when the trees are enough. Fisher's discriminant is our own, since scikit-learn's takes no
-weights; the others are scikit-learn's.
+the validation events say when the boosted trees are enough. Fisher's discriminant, the principal components and the
+vote of the neighbours are our own, since scikit-learn's take no weights; the others are scikit-learn's.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,10 +17,22 @@ Scorer = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 """Inputs ``(n_events, n_inputs)`` → a number ``(n_events,)`` that is the higher the more the event is like signal."""
 
 MOST_TREES = 2_000
+KEPT_VARIANCE = 0.95
+FOREST_TREES = 50
+EVENTS_OF_A_TREE = 100_000
+"""Events drawn for each tree of a forest: more of them take longer and gain little."""
+
+EVENTS_IN_A_LEAF = 100.0
+EVENTS_IN_A_FOREST_LEAF = 10.0
+NEIGHBOURS = 50
+MOST_NEIGHBOURS_TO_BE = 10_000
+"""Events among which neighbours are looked for: in many dimensions each is compared with every test event."""
+
+QUERIED_AT_ONCE = 65_536
 
 
 def fit_baseline(name: str, train: EventTable, validation: EventTable, seed: int) -> Scorer:
-    """Train one of ``BASELINES``.
+    """Train one of ``BASELINES``; it scores any number of events, none as well, and no score is NaN.
 
     Raises:
         DataError: a class has no positive sum of training weights.
@@ -30,7 +42,8 @@ def fit_baseline(name: str, train: EventTable, validation: EventTable, seed: int
         total = float(train.weights[train.labels == label].sum(dtype=np.float64))
         if total <= 0:
             raise DataError(f"baseline {name!r}: the {kind} weights of the training part add up to {total:g}")
-    return BASELINES[name](train, validation, seed)
+    scorer = BASELINES[name](train, validation, seed)
+    return lambda inputs: scorer(inputs) if len(inputs) else np.empty(0)
 
 
 def fisher(train: EventTable, validation: EventTable, seed: int) -> Scorer:
@@ -56,11 +69,95 @@ def fisher(train: EventTable, validation: EventTable, seed: int) -> Scorer:
 
 def logistic(train: EventTable, validation: EventTable, seed: int) -> Scorer:
     """Return logistic regression, as good as unregularised; negative weights enter the loss with their sign."""
-    from sklearn.linear_model import LogisticRegression
+    return _logistic(train.inputs, train)
 
-    model = LogisticRegression(C=1e4, max_iter=500)
-    model.fit(train.inputs, train.labels > 0, sample_weight=train.weights)
-    return lambda inputs: np.asarray(model.decision_function(inputs), dtype=np.float64)
+
+def principal_components(train: EventTable, validation: EventTable, seed: int) -> Scorer:
+    """Return logistic regression on the leading principal components, as many as hold 95 % of the variance.
+
+    The components are those of all training events together, blind to the classes, and of the inputs as the network
+    gets them: an input of large scale counts more. Negative weights enter with their sign; a component whose variance
+    they make negative counts as one without any.
+    """
+    inputs, weights = train.inputs.astype(np.float64), train.weights.astype(np.float64)
+    mean = weights @ inputs / weights.sum()
+    centred = inputs - mean
+    variances, axes = np.linalg.eigh((centred * weights[:, None]).T @ centred / weights.sum())
+    variances, axes = np.maximum(variances[::-1], 0.0), axes[:, ::-1]
+    held = np.cumsum(variances)
+    n_kept = int(np.searchsorted(held, KEPT_VARIANCE * held[-1])) + 1
+    # Components of unit variance, on which the fit converges fast; one without variance stays zero.
+    leading = axes[:, :n_kept] / np.sqrt(np.where(variances > 0, variances, 1.0)[:n_kept])
+    score = _logistic(centred @ leading, train)
+    return lambda inputs: score((inputs - mean) @ leading)
+
+
+def nearest(train: EventTable, validation: EventTable, seed: int) -> Scorer:
+    """Return the share of signal in the weight of the 50 nearest training events.
+
+    Near is what is near in the inputs as the network gets them. The neighbours are looked for among at most 10,000
+    events, drawn at random, as many of a rare class as of the other, with weights that stand for all of it. They are a
+    tenth of the events where those are fewer than 500. An event of weight 2 has twice the vote, and one place. Negative
+    weights enter the vote with their sign, and a class whose votes add up to less than nothing has none; where neither
+    has any, the score is the share of signal in all. Events of weight zero are nobody's neighbours.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    drawn = _drawn(EventTable(train.rows[train.weights != 0]), MOST_NEIGHBOURS_TO_BE, np.random.default_rng(seed))
+    signed = np.where(drawn.labels > 0, drawn.weights, 0.0), np.where(drawn.labels > 0, 0.0, drawn.weights)
+    everywhere = float(train.weights[train.labels > 0].sum(dtype=np.float64)) / train.sum_of_weights
+    n_neighbours = min(NEIGHBOURS, max(len(drawn) // 10, 1))
+    model = NearestNeighbors(n_neighbors=n_neighbours, algorithm="brute").fit(np.ascontiguousarray(drawn.inputs))
+
+    def vote(inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        neighbours = model.kneighbors(np.ascontiguousarray(inputs), return_distance=False)
+        signal, background = (np.maximum(votes[neighbours].sum(axis=1, dtype=np.float64), 0.0) for votes in signed)
+        total = signal + background
+        shares = np.full(len(inputs), everywhere)
+        np.divide(signal, total, out=shares, where=total > 0)
+        return shares
+
+    return lambda inputs: np.concatenate([vote(block) for block in _blocks(inputs)])
+
+
+def tree(train: EventTable, validation: EventTable, seed: int) -> Scorer:
+    """Return a single decision tree, whose leaves hold the weight of 100 average events or more.
+
+    Events of negative weight are left out: the purity of a leaf may not leave the range from 0 to 1.
+    """
+    from sklearn.tree import DecisionTreeClassifier
+
+    learnt = EventTable(train.rows[train.weights > 0])
+    model = DecisionTreeClassifier(
+        min_weight_fraction_leaf=_share_of_a_leaf(learnt, EVENTS_IN_A_LEAF), random_state=seed % 2**32
+    )
+    model.fit(learnt.inputs, learnt.labels > 0, sample_weight=learnt.weights)
+    return lambda inputs: np.asarray(model.predict_proba(inputs)[:, 1], dtype=np.float64)
+
+
+def forest(train: EventTable, validation: EventTable, seed: int) -> Scorer:
+    """Return a random forest: 50 trees, each on its own draw (bagging) of at most 100,000 events, with replacement.
+
+    Events of negative weight are left out, as by ``tree``.
+
+    References:
+        L. Breiman, "Random forests", Machine Learning 45 (2001) 5.
+
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    learnt = EventTable(train.rows[train.weights > 0])
+    model = RandomForestClassifier(
+        FOREST_TREES,
+        max_samples=min(len(learnt), EVENTS_OF_A_TREE),
+        min_weight_fraction_leaf=_share_of_a_leaf(learnt, EVENTS_IN_A_FOREST_LEAF, EVENTS_OF_A_TREE),
+        n_jobs=-1,
+        random_state=seed % 2**32,
+    )
+    model.fit(learnt.inputs, learnt.labels > 0, sample_weight=learnt.weights)
+    # Several threads would add up the trees in the order in which they finish, and the last digits would be chance.
+    model.set_params(n_jobs=1)
+    return lambda inputs: np.asarray(model.predict_proba(inputs)[:, 1], dtype=np.float64)
 
 
 def trees(train: EventTable, validation: EventTable, seed: int) -> Scorer:
@@ -85,8 +182,46 @@ def trees(train: EventTable, validation: EventTable, seed: int) -> Scorer:
     return lambda inputs: np.asarray(model.decision_function(inputs), dtype=np.float64)
 
 
+def _logistic(inputs: NDArray[np.floating], train: EventTable) -> Scorer:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=1e4, max_iter=500)
+    model.fit(inputs, train.labels > 0, sample_weight=train.weights)
+    return lambda scored: np.asarray(model.decision_function(scored), dtype=np.float64)
+
+
+def _blocks(inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return ``inputs`` in pieces whose neighbours fit in memory."""
+    return np.array_split(inputs, np.arange(QUERIED_AT_ONCE, len(inputs), QUERIED_AT_ONCE))
+
+
+def _drawn(table: EventTable, most: int, random: np.random.Generator) -> EventTable:
+    """Draw at most half of ``most`` events of each class; the weights of those drawn stand for their whole class."""
+    drawn = []
+    for is_signal in (False, True):
+        rows = table.rows[(table.labels > 0) == is_signal]
+        kept = rows[random.choice(len(rows), min(len(rows), most // 2), replace=False)]
+        kept[:, -1] *= len(rows) / len(kept)
+        drawn.append(kept)
+    return EventTable(np.concatenate(drawn))
+
+
+def _share_of_a_leaf(table: EventTable, n_events: float, most: int | None = None) -> float:
+    """Return which share of all weight so many events have, of as many equal ones as say as much as these do.
+
+    By that count a rare class of large weight gets no leaf for a single one of its events.
+    """
+    weights = table.weights.astype(np.float64)
+    n_effective = float(weights.sum() ** 2 / (weights**2).sum())
+    return min(n_events / min(n_effective, most or n_effective), 0.25)
+
+
 BASELINES: Mapping[str, Callable[[EventTable, EventTable, int], Scorer]] = {
     "fisher": fisher,
+    "forest": forest,
     "logistic": logistic,
+    "nearest": nearest,
+    "principal-components": principal_components,
+    "tree": tree,
     "trees": trees,
 }
