@@ -50,6 +50,14 @@ class Experiment(DataSpec):
         return self
 
     @model_validator(mode="after")
+    def _has_a_loss(self) -> "Experiment":
+        if self.training.loss is None:
+            training = self.training.model_copy(update={"loss": head_of(self.model).default_loss})
+            # A default as any other, which is hashed and logged; only it is another section that says it.
+            object.__setattr__(self, "training", training)
+        return self
+
+    @model_validator(mode="after")
     def _bins_are_of_spectators(self) -> "Experiment":
         spectators = self.features.spectators
         for point in self.evaluation.working_points:

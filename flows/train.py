@@ -183,7 +183,7 @@ def train_network(
     network = build(experiment.model, transform.n_inputs, len(experiment.classes), seed)
     record = train(
         network,
-        head_of(experiment.model).loss(),
+        head_of(experiment.model).loss(experiment.training.loss),
         experiment.training,
         training_events(parts[0], parts[1], transform, experiment.training, place.folder, seed),
         transform.input_names,

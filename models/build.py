@@ -2,17 +2,19 @@
 
 Owns the table of architectures and how architecture and head are put together. An architecture is a
 function from the input to the last hidden layer; adding one is that function and one line in the table.
+Where it is known by its loss, or by how its output is read, the line says so, and the head's do not count.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from models.backend import set_up_compiler
-from models.dense import DeepDenseOptions, deep_dense
-from models.heads import HEADS, Head
+from models.dense import DeepDenseOptions, MlpOptions, ResidualOptions, deep_dense, mlp, residual
+from models.heads import HEADS, LINEAR, STEP, Head, Output
+from models.linear import FisherOptions, NoOptions, linear_layers, no_hidden_layer
 from pipeline.declare import Declaration, problems_of
 from pipeline.errors import nearest_spelling
 
@@ -22,23 +24,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Architecture:
-    """The hidden part of a network and the options that it understands."""
+    """The hidden part of a network and the options that it understands.
+
+    ``loss``, unless the experiment names one, and ``output`` are the head's where there are none here.
+    """
 
     options: type[Declaration]
     hidden: Callable[["keras.KerasTensor", Any], "keras.KerasTensor"]
+    loss: str | None = None
+    output: Output | None = None
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "deep-dense": Architecture(DeepDenseOptions, deep_dense),
+    "fisher": Architecture(FisherOptions, linear_layers, "squared-error", LINEAR),
+    "logistic": Architecture(NoOptions, no_hidden_layer),
+    "mlp": Architecture(MlpOptions, mlp),
+    "perceptron": Architecture(NoOptions, no_hidden_layer, "perceptron", STEP),
+    "residual": Architecture(ResidualOptions, residual),
 }
 
 
 class ModelSpec(Declaration):
-    """The ``[model]`` section."""
+    """The ``[model]`` section; ``noise`` is the spread of Gaussian noise on the normalised inputs in training.
+
+    References:
+        C. M. Bishop, "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7 (1995) 108.
+    """
 
     architecture: str = "deep-dense"
     head: str = "binary"
     options: dict[str, Any] = Field(default_factory=dict)
+    noise: float = Field(0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _is_in_the_tables(self) -> Self:
@@ -70,8 +87,9 @@ def _unknown(what: str, name: str, table: Mapping[str, Any]) -> str:
 
 
 def head_of(spec: ModelSpec) -> Head:
-    """Return the head that the model declares."""
-    return HEADS[spec.head]
+    """Return the head that the model declares, with what its architecture says otherwise."""
+    head, architecture = HEADS[spec.head], ARCHITECTURES[spec.architecture]
+    return replace(head, output=architecture.output or head.output, default_loss=architecture.loss or head.default_loss)
 
 
 def build(spec: ModelSpec, n_inputs: int, n_classes: int, seed: int) -> "keras.Model":
@@ -81,14 +99,14 @@ def build(spec: ModelSpec, n_inputs: int, n_classes: int, seed: int) -> "keras.M
     set_up_compiler()
     keras.utils.set_random_seed(seed % 2**32)
     inputs = keras.Input((n_inputs,), name="inputs")
-    hidden = ARCHITECTURES[spec.architecture].hidden(inputs, spec.resolved_options)
+    seen = keras.layers.GaussianNoise(spec.noise)(inputs) if spec.noise else inputs
+    hidden = ARCHITECTURES[spec.architecture].hidden(seen, spec.resolved_options)
     logits = keras.layers.Dense(head_of(spec).n_outputs(n_classes), name="logits")(hidden)
     return keras.Model(inputs, logits, name=spec.architecture)
 
 
 def scoring_network(network: "keras.Model", head: Head) -> "keras.Model":
-    """Return the same network with its last activation: from inputs to scores."""
+    """Return the same network with its output read as a score: from inputs to scores."""
     import keras
 
-    scores = keras.layers.Activation(head.activation, name="score")(network.outputs[0])
-    return keras.Model(network.input, scores, name="scoring")
+    return keras.Model(network.input, head.output.score(network.outputs[0]), name="scoring")

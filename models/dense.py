@@ -4,55 +4,132 @@ Owns the hidden part of such networks; the last layer and the loss are ``heads``
 when a network is built, so that reading an experiment file does not wait for it.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from pipeline.declare import Declaration
 
 if TYPE_CHECKING:
     import keras
 
-Activation = Literal["relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "leaky_relu", "softplus", "linear"]
+Activation = Literal[
+    "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "leaky_relu", "softplus", "linear", "maxout"
+]
 
 INITIALISERS = {
     "selu": "lecun_normal",
+    "maxout": "lecun_normal",
     "tanh": "glorot_uniform",
     "sigmoid": "glorot_uniform",
     "linear": "glorot_uniform",
 }
 """Initial weights that keep the variance from layer to layer; He's for everything shaped like a ramp.
 
-A deep stack of sigmoids fades all the same unless it has batch norm."""
+The larger of two unit Gaussians has a mean square of 1, so two pieces of maxout want a variance of 1 in each. A deep
+stack of sigmoids fades all the same unless it has batch norm or skip connections."""
 
 
-class DeepDenseOptions(Declaration):
+class LayerOptions(Declaration):
+    """What every dense layer understands; ``maxout`` is the largest of ``pieces`` linear functions for each unit."""
+
+    activation: Activation = "relu"
+    pieces: int = Field(2, ge=2)
+
+    @model_validator(mode="after")
+    def _has_pieces_for_maxout(self) -> Self:
+        if "pieces" in self.model_fields_set and self.activation != "maxout":
+            raise ValueError(f"pieces are those of activation = 'maxout'; received activation = {self.activation!r}")
+        return self
+
+
+class MlpOptions(LayerOptions):
+    """``options`` of ``mlp``: one layer for each of ``widths``."""
+
+    widths: tuple[PositiveInt, ...] = Field((32, 32), min_length=1)
+
+
+class DeepDenseOptions(LayerOptions):
     """``options`` of ``deep-dense``: one layer for each of ``widths``; ``dropout`` is the share dropped."""
 
     widths: tuple[PositiveInt, ...] = Field((128, 128, 128, 128), min_length=1)
-    activation: Activation = "relu"
     batch_norm: bool = True
     dropout: float = Field(0.1, ge=0, lt=1)
 
 
-def deep_dense(inputs: "keras.KerasTensor", options: DeepDenseOptions) -> "keras.KerasTensor":
-    """Return the last hidden layer, shape ``(n_events, widths[-1])``, of a dense stack on ``(n_events, n_inputs)``.
+class ResidualOptions(LayerOptions):
+    """``options`` of ``residual``: ``blocks`` of two layers each, all of one ``width``."""
 
-    Each layer is dense → batch norm → activation → dropout; the bias is left to the batch norm where there is one.
+    width: PositiveInt = 128
+    blocks: PositiveInt = 4
+    batch_norm: bool = True
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+def dense_layer(
+    inputs: "keras.KerasTensor", width: int, options: LayerOptions, batch_norm: bool = False, dropout: float = 0.0
+) -> "keras.KerasTensor":
+    """Return dense → batch norm → activation → dropout, shape ``(n_events, width)``.
+
+    The bias is left to the batch norm where there is one.
 
     References:
         Ioffe, Szegedy, "Batch normalization", ICML 2015, section 3.2; Srivastava et al., "Dropout", JMLR 15
-        (2014) 1929; He et al., "Delving deep into rectifiers", ICCV 2015, equation 10.
+        (2014) 1929; He et al., "Delving deep into rectifiers", ICCV 2015, equation 10; Goodfellow et al.,
+        "Maxout networks", ICML 2013, section 3.
     """
     from keras import layers
 
-    hidden = inputs
     initialiser = INITIALISERS.get(options.activation, "he_normal")
+
+    def linear() -> "keras.KerasTensor":
+        hidden = layers.Dense(width, use_bias=not batch_norm, kernel_initializer=initialiser)(inputs)
+        return layers.BatchNormalization()(hidden) if batch_norm else hidden
+
+    if options.activation == "maxout":
+        hidden = layers.Maximum()([linear() for _ in range(options.pieces)])
+    else:
+        hidden = _activated(linear(), options.activation)
+    return layers.Dropout(dropout)(hidden) if dropout else hidden
+
+
+def _activated(hidden: "keras.KerasTensor", activation: Activation) -> "keras.KerasTensor":
+    from keras import layers, ops
+
+    # Keras' own gelu is made of a function that ONNX does not have; this one differs from it by less than 0.0005.
+    return ops.gelu(hidden, approximate=True) if activation == "gelu" else layers.Activation(activation)(hidden)
+
+
+def mlp(inputs: "keras.KerasTensor", options: MlpOptions) -> "keras.KerasTensor":
+    """Return the last hidden layer, shape ``(n_events, widths[-1])``, of dense layers with biases and nothing else."""
+    hidden = inputs
     for width in options.widths:
-        hidden = layers.Dense(width, use_bias=not options.batch_norm, kernel_initializer=initialiser)(hidden)
-        if options.batch_norm:
-            hidden = layers.BatchNormalization()(hidden)
-        hidden = layers.Activation(options.activation)(hidden)
-        if options.dropout:
-            hidden = layers.Dropout(options.dropout)(hidden)
+        hidden = dense_layer(hidden, width, options)
+    return hidden
+
+
+def deep_dense(inputs: "keras.KerasTensor", options: DeepDenseOptions) -> "keras.KerasTensor":
+    """Return the last hidden layer, shape ``(n_events, widths[-1])``, of a stack with batch norm and dropout."""
+    hidden = inputs
+    for width in options.widths:
+        hidden = dense_layer(hidden, width, options, options.batch_norm, options.dropout)
+    return hidden
+
+
+def residual(inputs: "keras.KerasTensor", options: ResidualOptions) -> "keras.KerasTensor":
+    """Return the sum, shape ``(n_events, width)``, of a linear layer and of what each block adds to it.
+
+    A block's second layer begins at 0: an untrained network of any depth is a linear one, which neither fades nor
+    explodes.
+
+    References:
+        He et al., "Deep residual learning for image recognition", CVPR 2016, section 3.2; Zhang, Dauphin, Ma,
+        "Fixup initialization", ICLR 2019 (why the last layer of a block begins at 0).
+    """
+    from keras import layers
+
+    hidden = layers.Dense(options.width)(inputs)
+    for _ in range(options.blocks):
+        inner = dense_layer(hidden, options.width, options, options.batch_norm, options.dropout)
+        hidden = layers.Add()([hidden, layers.Dense(options.width, kernel_initializer="zeros")(inner)])
     return hidden

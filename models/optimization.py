@@ -1,14 +1,15 @@
 """Optimization: what one step of training does with a gradient.
 
-Owns the keys of ``[training]`` that say so: the optimiser and its rate, clipping, decay and caps of weights,
-averaged weights, precision; and how a ``Trainee`` is made of them.
+Owns the keys of ``[training]`` that say so: the loss and the penalties beside it, the optimiser and its rate,
+clipping, decay and caps of weights, averaged weights, precision; and how a ``Trainee`` is made of them.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
+from models.losses import LOSSES
 from pipeline.declare import Declaration
 from pipeline.errors import nearest_spelling
 
@@ -67,9 +68,11 @@ class AveragingSpec(Declaration):
 class OptimizationSpec(Declaration):
     """The keys of ``[training]`` that say what one step does.
 
-    ``weight_decay`` is decoupled from the gradient (AdamW's way, for every optimiser) and spares biases and batch
-    norm; ``max_norm`` caps the length of each unit's incoming weights after every step; ``compiled = false`` has
-    Keras' own loop run the epochs, for comparison.
+    ``loss`` is that of architecture and head where none is named. ``l1`` and ``l2`` add so much times the sum of
+    absolute or squared weights to what is made small, and to no loss that is reported; ``weight_decay`` is decoupled
+    from the gradient (AdamW's way, for every optimiser). All three spare biases and batch norm. ``max_norm`` caps the
+    length of each unit's incoming weights after every step; ``compiled = false`` has Keras' own loop run the epochs,
+    for comparison.
 
     References:
         Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019; Srivastava et al., JMLR 15 (2014)
@@ -77,8 +80,11 @@ class OptimizationSpec(Declaration):
     """
 
     batch_size: PositiveInt = 1024
+    loss: str | None = None
     optimizer: str = "adam"
     learning_rate: float = Field(1e-3, gt=0)
+    l1: float = Field(0.0, ge=0)
+    l2: float = Field(0.0, ge=0)
     weight_decay: float | None = Field(None, ge=0)
     gradient_clipping: ClippingSpec | None = None
     max_norm: float | None = Field(None, gt=0)
@@ -86,12 +92,13 @@ class OptimizationSpec(Declaration):
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     compiled: bool = True
 
-    @field_validator("optimizer")
+    @field_validator("optimizer", "loss")
     @classmethod
-    def _is_in_the_table(cls, name: str) -> str:
-        if name not in OPTIMIZERS:
-            hint = nearest_spelling(name, OPTIMIZERS)
-            raise ValueError(f"received {name!r}{hint}; there are: {', '.join(sorted(OPTIMIZERS))}")
+    def _is_in_its_table(cls, name: str | None, info: ValidationInfo) -> str | None:
+        table: Mapping[str, Any] = OPTIMIZERS if info.field_name == "optimizer" else LOSSES
+        if name is not None and name not in table:
+            hint = nearest_spelling(name, table)
+            raise ValueError(f"received {name!r}{hint}; there are: {', '.join(sorted(table))}")
         return name
 
 
@@ -102,8 +109,7 @@ def trainee_of(network: "keras.Model", loss: "keras.losses.Loss", spec: Optimiza
     from models.compiled.program import Trainee, values_of
 
     weights = network.trainable_variables
-    if spec.max_norm is not None:
-        _cap(weights, spec.max_norm)
+    _restrain([weight for weight in weights if len(weight.shape) > 1], spec)
     optimizer = _optimizer(spec)
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     optimizer.build(weights)
@@ -127,10 +133,12 @@ def _optimizer(spec: OptimizationSpec) -> "keras.optimizers.Optimizer":
     return getattr(keras.optimizers, name)(learning_rate=spec.learning_rate, **arguments)
 
 
-def _cap(weights: "list[keras.Variable]", longest: float) -> None:
+def _restrain(kernels: "list[keras.Variable]", spec: OptimizationSpec) -> None:
     import keras
 
-    for weight in weights:
-        if len(weight.shape) > 1:
+    for kernel in kernels:
+        if spec.l1 or spec.l2:
+            kernel.regularizer = keras.regularizers.L1L2(spec.l1, spec.l2)
+        if spec.max_norm is not None:
             # All axes but the last lead into one unit.
-            weight.constraint = keras.constraints.MaxNorm(longest, axis=list(range(len(weight.shape) - 1)))
+            kernel.constraint = keras.constraints.MaxNorm(spec.max_norm, axis=list(range(len(kernel.shape) - 1)))

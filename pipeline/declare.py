@@ -155,9 +155,8 @@ def _tell_one(problem: ErrorDetails, model: type[Declaration]) -> str:
     match problem["type"]:
         case "extra_forbidden":
             allowed = sorted(model.model_fields)
-            return (
-                f"unknown key{nearest_spelling(str(problem['loc'][-1]), allowed)}; allowed here: {', '.join(allowed)}"
-            )
+            hint = nearest_spelling(str(problem["loc"][-1]), allowed)
+            return f"unknown key{hint}; allowed here: {', '.join(allowed) or 'none'}"
         case "missing":
             return "is missing"
         case "value_error":

@@ -50,6 +50,17 @@ def test_the_hash_is_that_of_the_resolved_experiment(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+@pytest.mark.parametrize(("architecture", "loss"), [("deep-dense", "cross-entropy"), ("fisher", "squared-error")])
+def test_the_loss_by_default_is_that_of_the_model_and_filled_in(tmp_path: Path, architecture: str, loss: str) -> None:
+    text = GOOD + f"[model]\narchitecture = '{architecture}'\n"
+    left_out, named, other = (
+        load_experiment(written(tmp_path, text + training)).content
+        for training in ("", f"[training]\nloss = '{loss}'\n", "[training]\nloss = 'hinge'\n")
+    )
+    assert left_out.training.loss == loss
+    assert left_out.hash == named.hash != other.hash
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
@@ -78,6 +89,9 @@ def test_a_misspelt_or_wrong_value_is_named_with_its_place(tmp_path: Path, chang
     ("section", "line"),
     [
         ("[model]\narchitecture = 'deep-dens'", "model: architecture = 'deep-dens' is not known (did you mean"),
+        ("[model]\nnoise = -0.1", "model.noise: received -0.1; it should be greater than or equal to 0"),
+        ("[training]\nl2 = -1", "training.l2: received -1; it should be greater than or equal to 0"),
+        ("[training]\nloss = 'focla'", "training.loss: received 'focla' (did you mean 'focal'?); there are: abs"),
         ("[model]\noptions = { widhts = [1] }", "model: options.widhts: unknown key (did you mean 'widths'?)"),
         ("[split]\nfractions = { train = 0.5 }", "split.fractions: the fractions add up to 0.9, not to 1"),
         ("[split]\nby = 'rows'", "split.by: received 'rows'; allowed: a list [ … ] or 'row', 'content' (did"),

@@ -12,7 +12,15 @@ from keras import layers, ops
 from numpy.typing import NDArray
 from scipy import stats
 
-from models.layers import FAST, HashedDropout, OnePassBatchNormalization, keep_mask, with_fast_layers
+from models.layers import (
+    FAST,
+    HashedDropout,
+    HashedGaussianNoise,
+    OnePassBatchNormalization,
+    keep_mask,
+    unit_gaussian,
+    with_fast_layers,
+)
 
 Array = NDArray[Any]
 RATES = [0.1, 0.5, 0.9]
@@ -143,6 +151,42 @@ def test_the_output_is_the_input_on_average(rate: float) -> None:
 def test_what_is_kept_is_scaled_up_and_the_rest_is_zero() -> None:
     outputs = ops.convert_to_numpy(HashedDropout(0.2, seed=1)(np.full((64, 8), 4.0, "float32"), training=True))
     assert np.unique(outputs).tolist() == [0.0, 5.0]
+
+
+@functools.cache
+def noise(seed: int = 1) -> Array:
+    """Return noise of consecutive steps in units of its spread, shape ``(STEPS, ROWS, UNITS)``."""
+    layer, inputs = HashedGaussianNoise(0.5, seed=seed), np.full((ROWS, UNITS), 3, "float32")
+    steps = [ops.convert_to_numpy(layer(inputs, training=True)) for _ in range(STEPS)]
+    return (np.stack(steps).astype(np.float64) - 3) / 0.5
+
+
+def test_noise_is_gaussian_with_the_spread_that_was_asked() -> None:
+    assert stats.kstest(noise().ravel(), "norm").pvalue > 1e-3
+    assert in_sigma(noise()) < 4
+    assert in_sigma((noise() ** 2 - 1) / np.sqrt(2)) < 4
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2], ids=["step", "row", "unit"])
+@pytest.mark.parametrize("lag", [1, 2, 8])
+def test_noise_of_neighbours_is_not_alike(axis: int, lag: int) -> None:
+    moved = np.moveaxis(noise(), axis, 0)
+    assert in_sigma(moved[lag:] * moved[:-lag]) < 4.5
+
+
+def test_noise_of_another_seed_is_not_alike() -> None:
+    assert in_sigma(noise() * noise(2)) < 4.5
+
+
+def test_every_word_gives_a_finite_number_by_the_inverse_of_the_normal_integral() -> None:
+    words = np.array([0, 2**9 - 1, 2**31, 2**32 - 1, *np.random.default_rng(1).integers(2**32, size=100)], np.uint32)
+    expected = stats.norm.ppf(((words >> 9) + 0.5) / 2**23)
+    assert ops.convert_to_numpy(unit_gaussian(ops.convert_to_tensor(words))) == pytest.approx(expected, abs=2e-4)
+
+
+def test_there_is_no_noise_in_inference() -> None:
+    layer, inputs = HashedGaussianNoise(0.5, seed=1), np.ones((4, 3), "float32")
+    assert np.array_equal(layer(inputs), inputs)
 
 
 def test_nothing_is_dropped_in_inference() -> None:
