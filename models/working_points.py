@@ -232,8 +232,8 @@ def _kept(threshold: float, events: ScoredEvents, passes: NDArray[np.bool_]) -> 
         background_efficiency=background_efficiency,
         rejection=_rejection(background_efficiency),
         purity=_fraction(events.weights_where(passes), signal[passes]),
-        n_signal=int(np.count_nonzero(passes & signal)),
-        n_background=int(np.count_nonzero(passes & background)),
+        n_signal=int(np.count_nonzero(signal_weights[passes[signal]])),
+        n_background=int(np.count_nonzero(background_weights[passes[background]])),
     )
 
 
@@ -256,8 +256,8 @@ def _fraction(weights: Floats, selected: NDArray[np.bool_]) -> Measured:
 
 
 def _quoted(low: float | None, high: float | None, events: ScoredEvents, kept: WorkingPoint) -> QuotedCut:
-    n_signal = int(np.count_nonzero(events.is_signal))
-    return QuotedCut(low, high, kept, n_signal, events.is_signal.size - n_signal)
+    counts = (np.count_nonzero(events.weights_where(members)) for members in (events.is_signal, ~events.is_signal))
+    return QuotedCut(low, high, kept, *map(int, counts))
 
 
 def _cut(spec: WorkingPointSpec, thresholds: tuple[float, ...]) -> Cut:

@@ -39,13 +39,13 @@ def spectator_picture(name: str, found: SpectatorFinding, class_names: ClassName
         f"{found.name}: the mean score of each class in bins of it, flat where the score does not depend on it; and "
         "the background's distribution before and after the cuts of the working points, at unit area, alike where "
         "cuts do not sculpt it. Bins hold equal numbers of events; the outer ones may go on beyond the picture.",
-        spectator_figure(shown, class_names),
+        _figure(shown, class_names),
         columns,
         rows_of(*cells),
     )
 
 
-def spectator_figure(shown: _Shown, class_names: ClassNames = PLAIN_NAMES) -> Figure:
+def _figure(shown: _Shown, class_names: ClassNames = PLAIN_NAMES) -> Figure:
     """Draw the profile beside the sculpting."""
     names = {kind: name_in_picture(class_names[kind]) for kind in KINDS}
     variable = name_in_picture(shown.name)

@@ -279,7 +279,7 @@ def test_all_events_missing_from_given_bins_leave_a_profile_without_means_but_no
     profile = spectator_profile(*events, bins=EDGES)
     assert profile.n_missing == 3
     assert np.isnan(profile.background.values).all()
-    with pytest.raises(DataError, match="the weights of 0 background events in the bins add up to 0"):
+    with pytest.raises(DataError, match="of the background, the weights of 0 events in the bins add up to 0"):
         sculpting(*events, thresholds=[0.5], bins=EDGES)
 
 

@@ -385,7 +385,7 @@ def test_events_without_weight_do_not_make_up_the_number_that_must_pass() -> Non
 
 def test_an_efficiency_of_weightless_events_has_no_error() -> None:
     kept = efficiency_at(2.0, [1.0, 1.0, 2.0, 2.0], [0, 1, 0, 1], [1.0, 1.0, 0.0, 0.0])
-    assert (kept.signal_efficiency.value, kept.n_signal) == (0.0, 1)
+    assert (kept.signal_efficiency.value, kept.n_signal) == (0.0, 0)
     assert np.isnan([kept.signal_efficiency.error, kept.background_efficiency.error]).all()
 
 

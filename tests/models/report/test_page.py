@@ -320,8 +320,8 @@ def test_folds_have_their_sentence_their_aucs_and_a_lead_of_the_method(
     assert agreement_sentence(whole.folds) in text
     aucs = " ".join(f"{auc.value:.3f} ± {auc.error:.3f}" for auc in whole.folds.aucs)
     assert f"fold 0 1 2 test AUC {aucs}" in text
-    assert "adjusted p-value lead of the method background at" in text
-    assert re.search(r"network 0\.\d+ ± 0\.\d+ best — — .* fisher( -?0\.\d+ ± 0\.\d+){2} \S+( 1e-09)? 0\.\d+ ± ", text)
+    assert "adjusted p-value lead of the method adjusted p-value background at" in text
+    assert re.search(r"network 0\.\d+ ± 0\.\d+ best — — — .* fisher( -?0\.\d+ ± 0\.\d+){2} \S+( 1e-09)? 0\.\d+ ± ", text)
     assert "lead of the method" not in text_of(rich)
     assert "test AUC" not in text_of(rich)
 
