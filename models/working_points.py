@@ -30,7 +30,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class WorkingPoint:
-    """What a threshold keeps: efficiencies and purity with errors, and raw numbers of passing events.
+    """What a threshold keeps: efficiencies and purity with errors, and raw numbers of passing events of some weight.
 
     ``rejection`` is one over the background efficiency: +inf, with no error, where no background passes.
     ``threshold`` is NaN where several were applied together.
@@ -49,7 +49,7 @@ class WorkingPoint:
 class QuotedCut:
     """What a cut keeps in one bin, from ``low`` to ``high``; both ``None`` for all events together.
 
-    ``total_signal`` and ``total_background`` are raw numbers before the cut.
+    ``total_signal`` and ``total_background`` are the same numbers before the cut.
     """
 
     low: float | None
