@@ -46,7 +46,8 @@ def write_findings(
     report = write_report(folder, _content(file, manifest, records, layers, evaluation, bundle, pictures))
     tracked.log_files(save_pictures(folder / "figures", pictures), "figures")
     tracked.log_files([report, _written_history(folder, records), bundle.folder / "evaluation.json"])
-    tracked.log_files([datasets[0].folder / "manifest.json", *_written_templates(file, evaluation, folder)])
+    tracked.log_files([datasets[0].folder / "manifest.json"])
+    tracked.log_files(_written_templates(file, evaluation, folder), "templates")
     tracked.log_table(_roc_table(evaluation), "roc.json")
     tracked.log_metrics(final_metrics(evaluation))
     return report
@@ -70,6 +71,7 @@ def _content(
         experiment=file.text,
         evaluation=evaluation,
         negative_weights=file.content.weights.negative,
+        background_uncertainty=file.content.evaluation.background_uncertainty,
         cutflow=cut_flow_rows(manifest),
         missing=manifest.n_missing,
         pictures=pictures,
@@ -89,9 +91,7 @@ def _written_history(folder: Path, records: Sequence[TrainingRecord]) -> Path:
 
 def asked_of(experiment: Experiment) -> dict[str, str]:
     """Return what an experiment asks for, defaults filled in: samples, cuts, then the other sections by their names."""
-    document = experiment.model_dump(
-        mode="json", exclude_none=True, exclude={"experiment": True, "features": {"inputs"}}
-    )
+    document = experiment.model_dump(mode="json", exclude_none=True, exclude={"experiment"})
     samples = {f"sample {sample.pop('name')}": _settings(sample) for sample in document.pop("samples")}
     cuts = {f"cut {cut['name']}": cut["keep"] for cut in document.pop("select")}
     return samples | cuts | {section: _settings(content) for section, content in document.items() if content}

@@ -21,7 +21,7 @@ from models.calibration import Method, fit_calibration
 from models.cuts import WorkingPointSpec
 from models.histograms import KINDS, Kind, PartName, class_count, score_histogram
 from models.inputs import InputFindings
-from models.leader_board import Standing, leader_board
+from models.leader_board import NETWORK, Standing, leader_board
 from models.metrics import auc_with_error, thin_roc, weighted_roc
 from models.overtraining import overtraining
 from models.probabilities import brier_score, calibration_error, log_loss, reliability
@@ -49,8 +49,6 @@ from pipeline.declare import Declaration
 from pipeline.errors import DataError, nearest_spelling
 
 N_ROC_POINTS = 500
-NETWORK = "network"
-"""The name of the network on the leader board."""
 
 
 class EvaluationSpec(Declaration):

@@ -20,6 +20,9 @@ from models.metrics import weighted_auc
 from models.scored import Floats, Measured
 from pipeline.errors import DataError, DeclarationError
 
+NETWORK = "network"
+"""The name of the network, whose rivals the others are."""
+
 
 @dataclass(frozen=True)
 class Standing:

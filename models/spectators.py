@@ -5,9 +5,9 @@ the correlation of the two. An event *passes* a threshold when its score is at o
 weights are physics weights, 1 where none are given. A spectator that is NaN or infinite is missing: such events are
 in no bin, and their number is part of the answer.
 
-Bins are ``edges``, rising, the last one closed; or a number of bins, which then hold equal numbers of all events
-between the lowest and the highest value (fewer bins where many values are equal; events that share the highest value
-fill a bin of their own, which goes beyond it).
+Bins are ``edges``, rising, the last one closed; or a number of bins between the lowest and the highest value of all
+events, which then hold equal numbers of background events (fewer bins where many values are equal; events that share
+the highest value fill a bin of their own, which goes beyond it).
 """
 
 from collections.abc import Sequence
@@ -233,7 +233,10 @@ def _binned(
     events = scored_events(scores, labels, weights)
     spectator = _spectator(values, events)
     known = np.isfinite(spectator)
-    edges = _equal_edges(spectator[known], bins) if isinstance(bins, int | np.integer) else _rising_edges(bins)
+    if isinstance(bins, int | np.integer):
+        edges = _equal_edges(spectator[known], spectator[known & ~events.is_signal], int(bins))
+    else:
+        edges = _rising_edges(bins)
     numbers = np.searchsorted(edges, spectator, side="right") - 1
     numbers[spectator == edges[-1]] = edges.size - 2
     numbers[(spectator < edges[0]) | (spectator > edges[-1])] = -1
@@ -241,17 +244,18 @@ def _binned(
     return _Binned(events, edges, numbers.astype(np.intp))
 
 
-def _equal_edges(known: Floats, n_bins: int) -> Floats:
+def _equal_edges(known: Floats, background: Floats, n_bins: int) -> Floats:
     if n_bins < 1:
         msg = f"at least one bin is needed; received bins = {n_bins}"
         raise DeclarationError(msg)
-    lowest_and_highest = (float(known.min()), float(known.max())) if known.size else ()
-    if len(set(lowest_and_highest)) < 2:
+    ends = (float(known.min()), float(known.max())) if known.size else ()
+    if len(set(ends)) < 2:
         msg = f"bins need a spectator with two different values; among {known.size} events it has "
-        raise DataError(msg + (f"only {lowest_and_highest[0]:g}" if lowest_and_highest else "none"))
-    quantiles = np.quantile(known, np.linspace(0.0, 1.0, n_bins + 1), method="inverted_cdf")
-    edges: Floats = np.unique(quantiles)
-    if quantiles[-2] == edges[-1]:
+        raise DataError(msg + (f"only {ends[0]:g}" if ends else "none"))
+    shared = background if background.size else known
+    inner = np.quantile(shared, np.linspace(0.0, 1.0, n_bins + 1)[1:-1], method="inverted_cdf")
+    edges: Floats = np.unique([*ends, *inner])
+    if inner.size and inner[-1] == edges[-1]:
         # The events that share the highest value fill a bin: it is theirs alone, and as wide as the one below.
         with np.errstate(over="ignore"):
             edges = np.append(edges, edges[-1] + (edges[-1] - edges[-2]))

@@ -49,6 +49,8 @@ class WorkingPoint:
 class QuotedCut:
     """What a cut keeps in one bin, from ``low`` to ``high``; both ``None`` for all events together.
 
+    The outer bins hold what lies beyond the edges as well: the first begins at -inf, the last ends at +inf.
+
     ``total_signal`` and ``total_background`` are the same numbers before the cut.
     """
 
@@ -110,7 +112,7 @@ def quote(
     overall = _quoted(None, None, events, _kept(threshold, events, cut.passes(events.scores, values)))
     if cut.bins is None:
         return (overall,)
-    edges = cut.bins.edges
+    edges = (-np.inf, *cut.bins.edges[1:-1], np.inf)
 
     def quoted(place: int, part: ScoredEvents) -> QuotedCut:
         return _quoted(edges[place], edges[place + 1], part, _kept_above(cut.thresholds[place], part))

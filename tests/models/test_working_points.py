@@ -286,10 +286,10 @@ def test_every_event_is_quoted_in_one_bin_unless_its_variable_is_nan() -> None:
     everything, *rows = quote(cut, scores, labels, values=pt)
     assert [(row.low, row.high) for row in (everything, *rows)] == [
         (None, None),
-        (20, 30),
+        (-np.inf, 30),
         (30, 40),
         (40, 60),
-        (60, 80),
+        (60, np.inf),
     ]
     assert sum(row.total_signal + row.total_background for row in rows) == 2_900
     assert everything.total_signal + everything.total_background == 3_000
