@@ -6,7 +6,7 @@ Owns what a training leaves for people to look at, and the names that its number
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,11 @@ from models.overtraining import learning_curve
 from models.record import Evaluation
 from models.templates import pyhf_workspace, write_templates
 from models.training import TrainingRecord
-from pipeline.dataset import PreparedDataset, cut_flow_rows
+from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
+
+if TYPE_CHECKING:
+    from models.report.page import ReportContent
+    from models.report.picture import Picture
 
 
 def write_findings(
@@ -32,20 +36,42 @@ def write_findings(
     folder: Path,
 ) -> Path:
     """Draw the pictures, write the report, and record both with the final numbers."""
-    from models.report.page import ReportContent, write_report
+    from models.report.page import write_report
     from models.report.picture import save_pictures
     from models.report.pictures import pictures_of
 
     manifest = datasets[0].manifest
     names: Mapping[Any, str] = {"background": manifest.classes[0], "signal": manifest.classes[1]}
     pictures = pictures_of(evaluation, [record.history for record in records], names)
-    content = ReportContent(
+    report = write_report(folder, _content(file, manifest, records, layers, evaluation, bundle, pictures))
+    tracked.log_files(save_pictures(folder / "figures", pictures), "figures")
+    tracked.log_files([report, _written_history(folder, records), bundle.folder / "evaluation.json"])
+    tracked.log_files([datasets[0].folder / "manifest.json"])
+    tracked.log_files(_written_templates(file, evaluation, folder), "templates")
+    tracked.log_table(_roc_table(evaluation), "roc.json")
+    tracked.log_metrics(final_metrics(evaluation))
+    return report
+
+
+def _content(
+    file: ExperimentFile,
+    manifest: Manifest,
+    records: Sequence[TrainingRecord],
+    layers: Sequence[Layer],
+    evaluation: Evaluation,
+    bundle: Bundle,
+    pictures: "Sequence[Picture]",
+) -> "ReportContent":
+    from models.report.page import ReportContent
+
+    return ReportContent(
         title=file.content.name,
         question=file.content.experiment.question,
         asked=asked_of(file.content),
         experiment=file.text,
         evaluation=evaluation,
         negative_weights=file.content.weights.negative,
+        background_uncertainty=file.content.evaluation.background_uncertainty,
         cutflow=cut_flow_rows(manifest),
         missing=manifest.n_missing,
         pictures=pictures,
@@ -54,23 +80,18 @@ def write_findings(
         features=manifest.transform.features,
         provenance={**bundle.manifest.provenance, "bundle": bundle.digest},
     )
-    report = write_report(folder, content)
-    history = folder / "history.json"
+
+
+def _written_history(folder: Path, records: Sequence[TrainingRecord]) -> Path:
     epochs = [{"fold": fold, **epoch} for fold, record in enumerate(records) for epoch in record.history]
-    history.write_text(json.dumps(epochs if len(records) > 1 else records[0].history, indent=1))
-    tracked.log_files(save_pictures(folder / "figures", pictures), "figures")
-    tracked.log_files([report, history, bundle.folder / "evaluation.json", datasets[0].folder / "manifest.json"])
-    tracked.log_files(_written_templates(file, evaluation, folder))
-    tracked.log_table(_roc_table(evaluation), "roc.json")
-    tracked.log_metrics(final_metrics(evaluation))
-    return report
+    path = folder / "history.json"
+    path.write_text(json.dumps(epochs if len(records) > 1 else records[0].history, indent=1))
+    return path
 
 
 def asked_of(experiment: Experiment) -> dict[str, str]:
     """Return what an experiment asks for, defaults filled in: samples, cuts, then the other sections by their names."""
-    document = experiment.model_dump(
-        mode="json", exclude_none=True, exclude={"experiment": True, "features": {"inputs"}}
-    )
+    document = experiment.model_dump(mode="json", exclude_none=True, exclude={"experiment"})
     samples = {f"sample {sample.pop('name')}": _settings(sample) for sample in document.pop("samples")}
     cuts = {f"cut {cut['name']}": cut["keep"] for cut in document.pop("select")}
     return samples | cuts | {section: _settings(content) for section, content in document.items() if content}

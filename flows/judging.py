@@ -9,7 +9,7 @@ part, so that errors of a difference between these two parts are upper limits.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -29,6 +29,7 @@ from pipeline.errors import DataError
 from pipeline.progress import Progress
 from pipeline.splitting import PARTS, SplitSpec, assign_folds, assign_parts
 from pipeline.table import EventTable, pack, table_of
+from pipeline.weights import physics_scale
 
 log = logging.getLogger(__name__)
 
@@ -126,15 +127,17 @@ def _scored(
 ) -> ScoredPart:
     """Return the events of a part of all folds; their weights together stand for the whole sample."""
     folds = [_scored_in_fold(graph, data, part, split) for graph, data in zip(graphs, datasets, strict=True)]
-    names = folds[0].columns
-    return ScoredPart(
+    if len(folds) == 1:
+        return folds[0]
+    together = ScoredPart(
         scores=np.concatenate([fold.scores for fold in folds]),
         labels=np.concatenate([fold.labels for fold in folds]),
-        weights=np.concatenate([fold.weights for fold in folds]) * (_factor(part, split) / len(folds)),
-        columns={name: np.concatenate([fold.columns[name] for fold in folds]) for name in names},
+        weights=np.concatenate([fold.weights for fold in folds]),
+        columns={name: np.concatenate([fold.columns[name] for fold in folds]) for name in folds[0].columns},
         samples=np.concatenate([fold.samples for fold in folds]),
-        folds=np.repeat(np.arange(len(folds)), [len(fold.labels) for fold in folds]) if len(folds) > 1 else None,
+        folds=np.repeat(np.arange(len(folds)), [len(fold.labels) for fold in folds]),
     )
+    return replace(together, weights=_standing_for_all(together, _magnitudes(datasets)))
 
 
 def _scored_in_fold(graph: ScoringGraph, dataset: PreparedDataset, part: str, split: SplitSpec) -> ScoredPart:
@@ -166,14 +169,22 @@ def _judged(identities: NDArray[np.uint64], part: str, fold: int, split: SplitSp
     return np.equal(assign_parts(identities, split, next_fold), PARTS.index(validates))
 
 
-def _factor(part: str, split: SplitSpec) -> float:
-    """Return by how much the weights of the judged events have to grow to stand for all events of the fold's part."""
-    if split.folds == 1:
-        return 1.0
-    if part == "train":
-        return split.folds - 1.0
-    train, validation = split.fractions.train, split.fractions.validation
-    return (train + validation) / (validation if part == "validation" else train)
+def _magnitudes(datasets: Sequence[PreparedDataset]) -> NDArray[np.float64]:
+    """Return the sums of absolute weights of all events, shape ``(n_groups,)``: with folds each is tested once."""
+    groups_of, sums = _groups(datasets[0].manifest), []
+    for dataset in datasets:
+        events = dataset.part("test")
+        groups = groups_of[events.sample, events.label]
+        sums.append(np.bincount(groups, np.abs(events.physics_weight), groups_of.max() + 1))
+    found: NDArray[np.float64] = np.sum(sums, axis=0) / len(datasets)
+    return found
+
+
+def _standing_for_all(part: ScoredPart, whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return weights whose magnitudes add up to those of all events, sample by sample."""
+    sizes = np.bincount(part.samples, np.abs(part.weights), whole.size).astype(np.float64)
+    scaled: NDArray[np.float64] = part.weights * physics_scale(sizes, 1.0, whole)[part.samples]
+    return scaled
 
 
 def _groups(manifest: Manifest) -> NDArray[np.int16]:

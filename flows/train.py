@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +90,7 @@ class TrainingOutcome:
             "bundle": str(self.bundle),
             "report": str(self.report),
             "auc": self.evaluation.auc.value,
-            "auc_error": error if isfinite(error) else None,
+            "auc_error": error if error > 0.0 else None,
             "test_classes": [asdict(count) for count in self.evaluation.counts if count.part == "test"],
             "events": self.datasets[0].manifest.events.model_dump(),
             "training": training_summary(self.trainings),

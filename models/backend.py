@@ -5,6 +5,8 @@ Owns the one setting that has to be made before the compiler is first used in a 
 
 import os
 
+from pipeline.cores import usable_cores
+
 SETTINGS = (
     "XLA_FLAGS",
     "TF_XLA_FLAGS",
@@ -22,11 +24,6 @@ def backend_name() -> str:
     import keras
 
     return str(keras.backend.backend())
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use, which can be fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> dict[str, str]:

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.backend import usable_cores
 from models.ladder import Ladder, area, ladder_of
 from models.scored import Floats, Measured, ScoredEvents, effective_events, scored_events
+from pipeline.cores import usable_cores
 from pipeline.errors import DeclarationError
 
 Counts = NDArray[np.uint8]

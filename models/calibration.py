@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from models.ladder import ladder_of
 from models.probabilities import class_sums, clipped_probabilities, probability_events, require_probabilities
-from models.scored import Floats, ScoredEvents
+from models.scored import Floats, ScoredEvents, effective_events
 from pipeline.declare import Declaration
 from pipeline.errors import DataError, DeclarationError, nearest_spelling
 
@@ -137,8 +137,8 @@ def fit_calibration(
 
     Negative weights take part with their sign. The log-loss may then have several minima, of which one is found.
     For ``isotonic``, events of neighbouring scores are pooled until no sum of weights of a class is negative. Within a
-    step the order of scores is kept, except above the centre of a last step of pure signal and below that of a
-    first step without any; on the events of the fit (weights not negative) that costs no AUC.
+    step the order of scores is kept. No answer is a certainty: a first step without signal and a last one without
+    background are moved off 0 and 1 by Laplace's rule, 1 / (n + 2) of n effective events.
 
     Raises:
         DataError: as `probability_events`; all scores equal; classes that do not overlap, or whose share of signal
@@ -228,7 +228,21 @@ def _fit_isotonic(events: ScoredEvents) -> dict[str, Any]:
     # Two steps of nothing but background and nothing but signal would make certainties of however few events.
     if fractions.size < 2 or (fractions.size == 2 and (fractions[0], fractions[1]) == (0.0, 1.0)):
         raise _no_map("isotonic")
+    n_effective = effective_events(events.every_weight())
+    fractions = _without_certainties(fractions, np.add.reduceat(weight, starts), n_effective)
     return {"knots": _with_ends(list(zip(centres.tolist(), fractions.tolist(), strict=True)))}
+
+
+def _without_certainties(fractions: Floats, weight: Floats, n_effective: float) -> Floats:
+    """Move a first step without signal and a last one without background off 0 and 1, by Laplace's rule.
+
+    Of n events without a single exception the next one is an exception with the probability 1 / (n + 2).
+    """
+    first, last = 1.0 / (n_effective * weight[[0, -1]] / weight.sum() + 2.0)
+    moved = fractions.copy()
+    moved[0] = max(fractions[0], min(first, 0.5 * fractions[1]))
+    moved[-1] = min(fractions[-1], max(1.0 - last, 0.5 * (1.0 + fractions[-2])))
+    return moved
 
 
 def _pools(events: ScoredEvents) -> tuple[Floats, Floats, Floats]:
@@ -252,11 +266,11 @@ def _pools(events: ScoredEvents) -> tuple[Floats, Floats, Floats]:
 
 
 def _with_ends(knots: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Add knots at scores 0 and 1, where the first and the last line arrive, or leave [0, 1]."""
+    """Add knots at scores 0 and 1, where the first and the last line arrive, stopped short of certainties."""
     (x_0, y_0), (x_1, y_1) = knots[:2]
-    low = max(0.0, y_0 - x_0 * (y_1 - y_0) / (x_1 - x_0))
+    low = max(0.1 * y_0, y_0 - x_0 * (y_1 - y_0) / (x_1 - x_0))
     (x_2, y_2), (x_3, y_3) = knots[-2:]
-    high = min(1.0, y_3 + (1.0 - x_3) * (y_3 - y_2) / (x_3 - x_2))
+    high = min(1.0 - 0.1 * (1.0 - y_3), y_3 + (1.0 - x_3) * (y_3 - y_2) / (x_3 - x_2))
     # An end that is not beyond the outermost step (in score, or in probability) would be no rise.
     first = [(0.0, low)] if x_0 > 0.0 and low < y_0 else []
     last = [(1.0, high)] if x_3 < 1.0 and high > y_3 else []

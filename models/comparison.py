@@ -58,15 +58,6 @@ class Comparison:
         return shared / product if product > 0.0 else float("nan")
 
 
-@dataclass(frozen=True, eq=False)
-class BackgroundAt:
-    """A background efficiency of ``events``, and ``deviations`` ``(n_events,)``: what each event adds to its error."""
-
-    efficiency: Measured
-    events: ScoredEvents
-    deviations: Floats
-
-
 @dataclass(frozen=True)
 class SeedComparison:
     """Two methods over seeds: the mean difference on these very test events, and on new ones."""
@@ -116,33 +107,27 @@ def compare_at(
         F. Hsieh, B. W. Turnbull, Annals of Statistics 24 (1996) 25 (variance of a point of the curve).
 
     """
-    if not 0.0 < signal_efficiency < 1.0:
-        msg = f"signal efficiency {signal_efficiency!r} is not between 0 and 1"
-        raise DeclarationError(msg)
-    a, b = (background_at(signal_efficiency, scores, labels, weights) for scores in (scores_a, scores_b))
-    return compare_backgrounds(a, b)
+    read = [_background_at(signal_efficiency, scored_events(one, labels, weights)) for one in (scores_a, scores_b)]
+    (value_a, deviations_a), (value_b, deviations_b) = read
+    events = scored_events(scores_a, labels, weights)
+    a, b = Measured(value_a, _error(events, deviations_a)), Measured(value_b, _error(events, deviations_b))
+    paired = _error(events, deviations_a - deviations_b) if np.isfinite(a.error + b.error) else float("nan")
+    return Comparison(a, b, judged(Measured(value_a - value_b, paired)))
 
 
 def background_at(
     signal_efficiency: float, scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None
-) -> BackgroundAt:
-    """Read the background efficiency off where scores keep ``signal_efficiency``; for `compare_backgrounds`.
+) -> Measured:
+    """Read the background efficiency off the ROC curve where scores keep ``signal_efficiency``, as `compare_at` does.
 
     Raises:
         DataError: as in `models.metrics.weighted_roc`.
+        DeclarationError: the signal efficiency is not between 0 and 1.
 
     """
     events = scored_events(scores, labels, weights)
     value, deviations = _background_at(signal_efficiency, events)
-    return BackgroundAt(Measured(value, _error(events, deviations)), events, deviations)
-
-
-def compare_backgrounds(a: BackgroundAt, b: BackgroundAt) -> Comparison:
-    """Compare two scores of the same events, as in `compare_at`."""
-    has_errors = np.isfinite(a.efficiency.error + b.efficiency.error)
-    paired = _error(a.events, a.deviations - b.deviations) if has_errors else float("nan")
-    difference = judged(Measured(a.efficiency.value - b.efficiency.value, paired))
-    return Comparison(a.efficiency, b.efficiency, difference)
+    return Measured(value, _error(events, deviations))
 
 
 def compare_seeds(values_a: ArrayLike, values_b: ArrayLike, *, test_error: float) -> SeedComparison:
@@ -213,6 +198,9 @@ def judged(difference: Measured, degrees_of_freedom: float = float("inf")) -> Di
 
 def _background_at(signal_efficiency: float, events: ScoredEvents) -> tuple[float, Floats]:
     """Return the background efficiency there, and each event's deviation, the weighted sum of which makes its error."""
+    if not 0.0 < signal_efficiency < 1.0:
+        msg = f"signal efficiency {signal_efficiency!r} is not between 0 and 1"
+        raise DeclarationError(msg)
     roc = weighted_roc(events.scores, events.is_signal, events.weights)
     value, threshold, share = _read(roc, signal_efficiency)
     passes = np.where(events.scores > threshold, 1.0, np.where(events.scores == threshold, share, 0.0))

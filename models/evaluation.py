@@ -3,7 +3,7 @@
 Owns which question is asked of which part of the data: everything is quoted on the
 test part, unless its name says otherwise; thresholds are chosen on the validation part and quoted on the test part;
 the training part is looked at only to see how far it differs. The definitions are in the modules that are composed
-here, the pictures in ``plots``, the page in ``report``.
+here, pictures and page in ``report``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ from models.calibration import Method, fit_calibration
 from models.cuts import WorkingPointSpec
 from models.histograms import KINDS, Kind, PartName, class_count, score_histogram
 from models.inputs import InputFindings
-from models.leader_board import leader_board
+from models.leader_board import NETWORK, Standing, leader_board
 from models.metrics import auc_with_error, thin_roc, weighted_roc
 from models.overtraining import overtraining
 from models.probabilities import brier_score, calibration_error, log_loss, reliability
@@ -49,8 +49,6 @@ from pipeline.declare import Declaration
 from pipeline.errors import DataError, nearest_spelling
 
 N_ROC_POINTS = 500
-NETWORK = "network"
-"""The name of the network on the leader board."""
 
 
 class EvaluationSpec(Declaration):
@@ -179,13 +177,7 @@ def evaluate(
         significance=_significance(validation, test, spec),
         probabilities=_probabilities(parts["test"], signal_fraction),
         calibrated=_calibrated(spec, parts["validation"], parts["test"], signal_fraction) if spec.calibration else None,
-        leader_board=leader_board(
-            {NETWORK: test.scores, **(rivals or {})},
-            test.labels,
-            test.weights,
-            signal_efficiencies=spec.signal_efficiencies,
-            folds=test.folds,
-        ),
+        leader_board=_leader_board(test, rivals or {}, spec),
         folds=None if test.folds is None else agreement_of_folds(*arrays, test.folds),
         inputs=inputs,
         spectators=tuple(_spectator(name, test, [point.quoted.threshold for point in points]) for name in test.columns),
@@ -193,6 +185,12 @@ def evaluate(
         histograms=tuple(score_histogram(name, kind, parts[name]) for name in parts for kind in KINDS),
         counts=tuple(class_count(name, kind, part) for name, part in parts.items() for kind in KINDS),
     )
+
+
+def _leader_board(test: ScoredPart, rivals: Mapping[str, ArrayLike], spec: EvaluationSpec) -> tuple[Standing, ...]:
+    scores = {NETWORK: test.scores, **rivals}
+    asked = spec.signal_efficiencies
+    return leader_board(scores, test.labels, test.weights, signal_efficiencies=asked, folds=test.folds)
 
 
 def _quote(efficiencies: tuple[float, ...], validation: ScoredPart, test: ScoredPart) -> Iterator[QuotedPoint]:

@@ -7,7 +7,6 @@ leading bits, so that each sort finds its integers in the cache, and all else is
 same reason.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.scored import Floats, ScoredEvents, require_positive_sums
+from pipeline.cores import usable_cores
 
 Order = NDArray[np.uint32] | NDArray[np.intp]
 Keys = NDArray[np.uint64]
@@ -140,7 +140,7 @@ def _on_all_cores(work: Callable[[Piece], None], pieces: Sequence[Piece]) -> Non
         for piece in pieces:
             work(piece)
         return
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         list(pool.map(work, pieces))
 
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from models.backend import usable_cores
+from pipeline.cores import usable_cores
 
 Tensor = Any
 """An array of the backend, or what stands for one while a program is traced."""

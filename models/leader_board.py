@@ -11,32 +11,35 @@ from numpy.typing import ArrayLike, NDArray
 
 from models.agreement import agreement_of_folds
 from models.comparison import (
-    Comparison,
     Difference,
     background_at,
     compare,
-    compare_backgrounds,
     compare_folds,
 )
 from models.metrics import weighted_auc
 from models.scored import Floats, Measured
 from pipeline.errors import DataError, DeclarationError
 
+NETWORK = "network"
+"""The name of the network, whose rivals the others are."""
+
 
 @dataclass(frozen=True)
 class Standing:
     """One line of a leader board: an AUC, the best one's lead over it, and the lead's adjusted p-value.
 
-    ``backgrounds`` compares the best (a) with this one (b) at each signal efficiency that was asked for. Where the
-    events are those of several folds, ``lead_of_method`` is the lead that holds for other training events as well.
+    ``backgrounds`` are the background efficiencies at each signal efficiency that was asked for. Where the events are
+    those of several folds, ``lead_of_method`` is the lead that holds for other training events as well, and
+    ``adjusted_p_value_of_method`` belongs to it.
     """
 
     name: str
     auc: Measured
     lead: Difference
     adjusted_p_value: float
-    backgrounds: tuple[Comparison, ...] = ()
+    backgrounds: tuple[Measured, ...] = ()
     lead_of_method: Difference | None = None
+    adjusted_p_value_of_method: float | None = None
 
 
 def leader_board(
@@ -56,24 +59,23 @@ def leader_board(
 
     Raises:
         DataError: as in `models.metrics.weighted_roc`, for any score.
+        DeclarationError: a signal efficiency is not between 0 and 1.
 
     """
     ranked = sorted(scores, key=lambda name: -weighted_auc(scores[name], labels, weights))
     against = [compare(scores[ranked[0]], scores[name], labels, weights) for name in ranked]
-    n_pairs = len(ranked) * (len(ranked) - 1) // 2
-    adjusted = [1.0, *holm([one.difference.p_value for one in against[1:]], n_tests=n_pairs)]
-    backgrounds = [
-        [background_at(one, scores[name], labels, weights) for one in signal_efficiencies] for name in ranked
-    ]
+    adjusted = _adjusted([one.difference for one in against])
     of_method = _over_folds([scores[name] for name in ranked], labels, weights, folds)
+    adjusted_of_method = _adjusted(of_method) if of_method else None
     return tuple(
         Standing(
             name=name,
             auc=against[row].b,
             lead=against[row].difference,
-            adjusted_p_value=float(adjusted[row]),
-            backgrounds=tuple(map(compare_backgrounds, backgrounds[0], backgrounds[row])),
-            lead_of_method=of_method[row],
+            adjusted_p_value=adjusted[row],
+            backgrounds=tuple(background_at(one, scores[name], labels, weights) for one in signal_efficiencies),
+            lead_of_method=of_method[row] if of_method else None,
+            adjusted_p_value_of_method=adjusted_of_method[row] if adjusted_of_method else None,
         )
         for row, name in enumerate(ranked)
     )
@@ -108,13 +110,19 @@ def holm(p_values: ArrayLike, *, n_tests: int | None = None) -> Floats:
     return adjusted
 
 
+def _adjusted(leads: Sequence[Difference]) -> list[float]:
+    """Return p-values of the first one's leads, as if each pair had been tested; 1 for that over itself."""
+    n_pairs = len(leads) * (len(leads) - 1) // 2
+    return [1.0, *holm([lead.p_value for lead in leads[1:]], n_tests=n_pairs).tolist()]
+
+
 def _over_folds(
     scores: Sequence[ArrayLike], labels: ArrayLike, weights: ArrayLike | None, folds: NDArray[np.integer] | None
-) -> list[Difference | None]:
-    """Return the first one's lead over each from fold to fold, where all folds can be judged."""
+) -> list[Difference]:
+    """Return the first one's lead over each from fold to fold; none where there is one fold, or one without a class."""
     found = [] if folds is None else [agreement_of_folds(one, labels, weights, folds).aucs for one in scores]
     aucs = np.array([[auc.value for auc in one] for one in found])
-    if folds is None or not aucs.size or np.isnan(aucs).any():
-        return [None] * len(scores)
+    if folds is None or aucs.size <= len(scores) or np.isnan(aucs).any():
+        return []
     n_test = folds.size // aucs.shape[1]
     return [compare_folds(aucs[0], one, n_train=folds.size - n_test, n_test=n_test) for one in aucs]

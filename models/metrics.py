@@ -15,6 +15,9 @@ from models.ladder import area, ladder_of, placements
 from models.scored import Floats, Measured, ScoredEvents, effective_events, scored_events
 from pipeline.errors import DeclarationError
 
+ROUNDING = 1e-12
+"""An error of an area below this is one of floating-point sums, and none of the events."""
+
 
 @dataclass(frozen=True, eq=False)
 class Roc:
@@ -137,4 +140,5 @@ def _standard_error(events: ScoredEvents, deviations: Floats) -> float:
             return float("nan")
         spread = float(np.sum(np.square(weights * deviations[members])))
         variance += spread / float(weights.sum()) ** 2 * n_effective / (n_effective - 1.0)
-    return float(np.sqrt(variance))
+    error = float(np.sqrt(variance))
+    return error if error > ROUNDING else 0.0

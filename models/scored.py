@@ -4,6 +4,7 @@ Owns which arrays can be judged at all, and the form of an answer: a number with
 weights are physics weights, 1 where none are given. Negative weights are allowed: every sum is then a signed sum.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[Any]
 
 LIGHTEST, HEAVIEST = 1e-140, 1e140
-"""Between these, a weight or a sum of millions of them has a square that a number can hold; every error needs it."""
+"""Weights and their sums lie between these: errors need squares, and sums of many squares, that a number can hold."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class ScoredEvents:
         return np.ones(np.count_nonzero(mask)) if self.weights is None else self.weights[mask]
 
     def that_count(self) -> "ScoredEvents":
-        """Return the events whose weight is not 0; the others are in no sum, and in no number that vouches for one."""
+        """Return the events whose weight is not 0; the others are in no sum, and in no number that vouches for one.
+
+        Where no event has a weight all are returned: what they add up to is for others to refuse.
+        """
         if self.weights is None or self.weights.all() or not self.weights.any():
             return self
         rows = np.flatnonzero(self.weights)
@@ -84,7 +88,10 @@ def real_numbers(name: str, values: ArrayLike) -> Numbers:
 
     """
     array = np.asarray(values)
-    if array.dtype.kind not in "biufO":
+    if array.dtype.kind == "O":
+        with suppress(TypeError, ValueError):
+            array = array.astype(np.float64)
+    if array.dtype.kind not in "biuf":
         raise DataError(f"{name} are needed as real numbers; received {array.dtype}")
     return array
 

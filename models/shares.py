@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.scored import Floats, Measured
+from pipeline.errors import DataError
 
 ROUNDING = 1e-12
 """What a sum of weights may miss, as a share of the sum of their magnitudes."""
@@ -40,8 +41,21 @@ class Shares:
         return float(np.dot(self.squares, distances**2)) / self.total**2
 
 
+def adds_up(weights: Floats) -> bool:
+    """Say whether weights add up to something positive, and not to what rounding leaves of nothing."""
+    return bool(weights.sum() > ROUNDING * np.abs(weights).sum())
+
+
 def shares_of(bins: NDArray[np.integer], weights: Floats, n_bins: int) -> Shares:
-    """Share out events over numbered bins by weight; the sum of weights must be positive."""
+    """Share out events over numbered bins by weight.
+
+    Raises:
+        DataError: the weights do not add up to something positive.
+
+    """
+    if not adds_up(weights):
+        msg = f"the weights of {weights.size} events in the bins add up to {weights.sum():g}"
+        raise DataError(f"{msg}; a distribution needs a positive sum")
     sums = np.bincount(bins, weights=weights, minlength=n_bins)
     squares = np.bincount(bins, weights=weights**2, minlength=n_bins).astype(np.float64)
     rounding = ROUNDING * np.bincount(bins, weights=np.abs(weights), minlength=n_bins)

@@ -2,7 +2,7 @@
 
 Owns the formulas, the scan over thresholds, the choice of one and its quotation. The largest of many
 fluctuating numbers is too large: choose on one part of the data, quote on another. An event *passes* a
-threshold when its score is at or above it, as in ``metrics``. Drawing belongs to ``plots``.
+threshold when its score is at or above it, as in ``metrics``. Drawing belongs to ``report``.
 """
 
 from collections.abc import Callable

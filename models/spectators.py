@@ -5,8 +5,9 @@ the correlation of the two. An event *passes* a threshold when its score is at o
 weights are physics weights, 1 where none are given. A spectator that is NaN or infinite is missing: such events are
 in no bin, and their number is part of the answer.
 
-Bins are ``edges``, rising, the last one closed; or a number of bins, which then hold equal numbers of all events
-between the lowest and the highest value (fewer bins where many values are equal).
+Bins are ``edges``, rising, the last one closed; or a number of bins between the lowest and the highest value of all
+events, which then hold equal numbers of background events (fewer bins where many values are equal; events that share
+the highest value fill a bin of their own, which goes beyond it).
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
 from models.scored import Floats, Measured, ScoredEvents, effective_events, real_numbers, scored_events
-from models.shares import Shares, error_beyond_noise, noise_of_squares, shares_of
+from models.shares import Shares, adds_up, error_beyond_noise, noise_of_squares, shares_of
 from pipeline.errors import DataError, DeclarationError
 
 N_BINS = 20
@@ -232,7 +233,10 @@ def _binned(
     events = scored_events(scores, labels, weights)
     spectator = _spectator(values, events)
     known = np.isfinite(spectator)
-    edges = _equal_edges(spectator[known], bins) if isinstance(bins, int | np.integer) else _rising_edges(bins)
+    if isinstance(bins, int | np.integer):
+        edges = _equal_edges(spectator[known], spectator[known & ~events.is_signal], int(bins))
+    else:
+        edges = _rising_edges(bins)
     numbers = np.searchsorted(edges, spectator, side="right") - 1
     numbers[spectator == edges[-1]] = edges.size - 2
     numbers[(spectator < edges[0]) | (spectator > edges[-1])] = -1
@@ -240,17 +244,18 @@ def _binned(
     return _Binned(events, edges, numbers.astype(np.intp))
 
 
-def _equal_edges(known: Floats, n_bins: int) -> Floats:
+def _equal_edges(known: Floats, background: Floats, n_bins: int) -> Floats:
     if n_bins < 1:
         msg = f"at least one bin is needed; received bins = {n_bins}"
         raise DeclarationError(msg)
-    lowest_and_highest = (float(known.min()), float(known.max())) if known.size else ()
-    if len(set(lowest_and_highest)) < 2:
+    ends = (float(known.min()), float(known.max())) if known.size else ()
+    if len(set(ends)) < 2:
         msg = f"bins need a spectator with two different values; among {known.size} events it has "
-        raise DataError(msg + (f"only {lowest_and_highest[0]:g}" if lowest_and_highest else "none"))
-    quantiles = np.quantile(known, np.linspace(0.0, 1.0, n_bins + 1), method="inverted_cdf")
-    edges: Floats = np.unique(quantiles)
-    if n_bins > 1 and quantiles[-2] == edges[-1]:
+        raise DataError(msg + (f"only {ends[0]:g}" if ends else "none"))
+    shared = background if background.size else known
+    inner = np.quantile(shared, np.linspace(0.0, 1.0, n_bins + 1)[1:-1], method="inverted_cdf")
+    edges: Floats = np.unique([*ends, *inner])
+    if inner.size and inner[-1] == edges[-1]:
         # The events that share the highest value fill a bin: it is theirs alone, and as wide as the one below.
         with np.errstate(over="ignore"):
             edges = np.append(edges, edges[-1] + (edges[-1] - edges[-2]))
@@ -283,13 +288,10 @@ def _sums(bins: NDArray[np.intp], weights: Floats, n_bins: int) -> Floats:
 
 def _background_shares(binned: _Binned, background: NDArray[np.bool_]) -> Shares:
     bins, _, weights = binned.members(background)
-    if weights.sum() <= 0.0:
-        msg = (
-            f"the weights of {weights.size} background events in the bins add up to {weights.sum():g}; "
-            "a distribution needs a positive sum"
-        )
-        raise DataError(msg)
-    return shares_of(bins, weights, binned.n_bins)
+    try:
+        return shares_of(bins, weights, binned.n_bins)
+    except DataError as error:
+        raise DataError(f"of the background, {error}") from None
 
 
 def _density(shares: Shares, edges: Floats) -> PerBin:
@@ -303,7 +305,7 @@ def _cut(threshold: float, binned: _Binned, before: Shares) -> CutEffect:
     # A float64 scalar, since a Python float would be rounded to the precision of the scores first.
     passing = ~binned.events.is_signal & (binned.events.scores >= np.float64(threshold))
     bins, _, weights = binned.members(passing)
-    after = shares_of(bins, weights, binned.n_bins) if weights.sum() > 0.0 else None
+    after = shares_of(bins, weights, binned.n_bins) if adds_up(weights) else None
     nothing = np.full(binned.n_bins, np.nan)
     expected = NOT_A_NUMBER if after is None else _expected(before, after)
     return CutEffect(

@@ -63,14 +63,17 @@ class Templates:
     counts: NDArray[np.int64]
     n_merged: int
 
-    def significance(self, background_uncertainty: float = 0.0) -> float:
-        """Return the Asimov significances of the bins in quadrature: what a fit of all of them would reach.
+    def significance(self, background_uncertainty: float = 0.0, has_errors: bool = True) -> float:
+        """Return the Asimov significances of the bins in quadrature: about what a fit of all of them would reach.
 
-        The uncertainty is that of each bin, independent of the others; statistical errors are left out.
+        The relative uncertainty of each bin is the one given and, with ``has_errors``, the statistical error of its
+        background in quadrature; the bins are taken as independent.
         """
         is_signal = _is_signal(self.kinds)
         signal, background = self.sums[is_signal].sum(axis=0), self.sums[~is_signal].sum(axis=0)
-        return float(np.linalg.norm(asimov_significance(signal, background, background_uncertainty)))
+        statistical = np.sqrt(self.squares[~is_signal].sum(axis=0)) / background if has_errors else 0.0
+        relative = np.hypot(background_uncertainty, statistical)
+        return float(np.linalg.norm(asimov_significance(signal, background, relative)))
 
 
 def sampled_events(

@@ -30,7 +30,7 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class WorkingPoint:
-    """What a threshold keeps: efficiencies and purity with errors, and raw numbers of passing events.
+    """What a threshold keeps: efficiencies and purity with errors, and raw numbers of passing events of some weight.
 
     ``rejection`` is one over the background efficiency: +inf, with no error, where no background passes.
     ``threshold`` is NaN where several were applied together.
@@ -49,7 +49,9 @@ class WorkingPoint:
 class QuotedCut:
     """What a cut keeps in one bin, from ``low`` to ``high``; both ``None`` for all events together.
 
-    ``total_signal`` and ``total_background`` are raw numbers before the cut.
+    The outer bins hold what lies beyond the edges as well: the first begins at -inf, the last ends at +inf.
+
+    ``total_signal`` and ``total_background`` are the same numbers before the cut.
     """
 
     low: float | None
@@ -110,7 +112,7 @@ def quote(
     overall = _quoted(None, None, events, _kept(threshold, events, cut.passes(events.scores, values)))
     if cut.bins is None:
         return (overall,)
-    edges = cut.bins.edges
+    edges = (-np.inf, *cut.bins.edges[1:-1], np.inf)
 
     def quoted(place: int, part: ScoredEvents) -> QuotedCut:
         return _quoted(edges[place], edges[place + 1], part, _kept_above(cut.thresholds[place], part))
@@ -232,8 +234,8 @@ def _kept(threshold: float, events: ScoredEvents, passes: NDArray[np.bool_]) -> 
         background_efficiency=background_efficiency,
         rejection=_rejection(background_efficiency),
         purity=_fraction(events.weights_where(passes), signal[passes]),
-        n_signal=int(np.count_nonzero(passes & signal)),
-        n_background=int(np.count_nonzero(passes & background)),
+        n_signal=int(np.count_nonzero(signal_weights[passes[signal]])),
+        n_background=int(np.count_nonzero(background_weights[passes[background]])),
     )
 
 
@@ -256,8 +258,8 @@ def _fraction(weights: Floats, selected: NDArray[np.bool_]) -> Measured:
 
 
 def _quoted(low: float | None, high: float | None, events: ScoredEvents, kept: WorkingPoint) -> QuotedCut:
-    n_signal = int(np.count_nonzero(events.is_signal))
-    return QuotedCut(low, high, kept, n_signal, events.is_signal.size - n_signal)
+    counts = (np.count_nonzero(events.weights_where(members)) for members in (events.is_signal, ~events.is_signal))
+    return QuotedCut(low, high, kept, *map(int, counts))
 
 
 def _cut(spec: WorkingPointSpec, thresholds: tuple[float, ...]) -> Cut:

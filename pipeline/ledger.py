@@ -214,7 +214,8 @@ class Ledger:
     def _why_not_in(self, parts: Sequence[str], name: str, n_events: int) -> str:
         noun = "part" if len(parts) == 1 else "parts"
         by = self.spec.split.by
-        together = "" if isinstance(by, str) else f"; events that agree in {_listed(by)} ([split] by) stay together"
+        what = {"content": "all features", "row": ""}.get(by, "") if isinstance(by, str) else _listed(by)
+        together = f"; events that agree in {what} ([split] by) stay together" if what else ""
         where = f"in the {' and '.join(parts)} {noun}, of {n_events} in all parts"
         remedy = f"it takes more events, or other [split] fractions{together}"
         return f"class {name!r} ({self._samples_of(name)}) has no events {where}: {remedy}"

@@ -21,7 +21,7 @@ NOT_NEGATIVE = "weight not negative"
 
 
 LIGHTEST, HEAVIEST = 1e-100, 1e100
-"""Of the weight of a class and of an event: beyond these no number holds their squares, which make every error."""
+"""The least weight of a class and the largest of an event: errors need squares of weights that are scaled once more."""
 
 
 class WeightSpec(Declaration):
@@ -52,7 +52,7 @@ def physics_weights(chunk: Chunk, text: str, spec: WeightSpec) -> NDArray[np.flo
         msg = f"{chunk.source}: weight {text!r} is not finite in {broken.size} events (first: event {first})"
         raise DataError(msg)
     if weights.size and (heaviest := float(np.abs(weights).max())) > HEAVIEST:
-        msg = f"{chunk.source}: weight {text!r} reaches {heaviest:g}, and the square of such a number is none"
+        msg = f"{chunk.source}: weight {text!r} reaches {heaviest:g}, whose square is too near the end of numbers"
         raise DataError(f"{msg}; up to {HEAVIEST:g} will do: use another unit")
     return _without_negative(weights, text, spec, chunk.source)
 

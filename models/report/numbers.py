@@ -13,6 +13,9 @@ ABSENT = "—"
 SMALLEST_P_VALUE = 1e-9
 """Below this a p-value says more of the normal approximation than of the difference."""
 
+SHOWN_IN_FOUR = 0.001
+"""Smaller numbers than this would be lost in four decimals."""
+
 ROUNDING = 1e-12
 """An error below this share of its number is one of floating-point sums, and none of the data."""
 
@@ -20,7 +23,8 @@ ROUNDING = 1e-12
 def plus_minus(number: Measured) -> str:
     """Write a number with its error, to two digits of the error (or four decimals without one)."""
     if not np.isfinite(number.error) or number.error <= ROUNDING * abs(number.value):
-        return _fixed(number.value, 4)
+        is_small = 0.0 < abs(number.value) < SHOWN_IN_FOUR
+        return _real(number.value) if is_small else _fixed(number.value, 4)
     rounded = float(f"{number.error:.1e}")  # first, since 0.0996 is 0.10 and not 0.100
     decimals = max(0, 1 - int(np.floor(np.log10(rounded))))
     return f"{_fixed(number.value, decimals)} ± {number.error:,.{decimals}f}"

@@ -8,11 +8,13 @@ the network, so it can be mailed, printed and opened years later.
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isinf
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from models.anatomy import Layer
+from models.leader_board import NETWORK
 from models.record import Evaluation
 from models.report import numbers
 from models.report.picture import Picture
@@ -26,6 +28,7 @@ from models.report.sentences import (
     request_of,
     significance_sentence,
 )
+from models.working_points import QuotedCut
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,7 @@ class ReportContent:
     experiment: str
     evaluation: Evaluation
     negative_weights: NegativePolicy
+    background_uncertainty: float
     cutflow: Sequence[Mapping[str, object]]
     missing: Mapping[str, int]
     pictures: Sequence[Picture]
@@ -74,7 +78,7 @@ def render_report(content: ReportContent) -> str:
         "number": numbers.number, "percent": numbers.percent, "measured": numbers.measured, "share": numbers.share,
         "overtraining_sentence": overtraining_sentence, "significance_sentence": significance_sentence,
         "calibration_sentence": calibration_sentence, "agreement_sentence": agreement_sentence,
-        "request": request_of, "image": _image,
+        "request": request_of, "image": _image, "bin_name": _bin_name,
         "two_digits": numbers.two_digits, "p_value": numbers.p_value, "unbroken": numbers.unbroken,
     }  # fmt: skip
     return pages.get_template("report.html").render(
@@ -82,8 +86,19 @@ def render_report(content: ReportContent) -> str:
         evaluation=content.evaluation,
         policy=NEGATIVE_WEIGHTS[content.negative_weights],
         measures=MEASURES,
+        network=NETWORK,
         folds=content.training.get("folds", 1),
+        uncertainty=content.background_uncertainty,
     )
+
+
+def _bin_name(row: QuotedCut) -> str:
+    if row.low is None or row.high is None or (isinf(row.low) and isinf(row.high)):
+        return "all events"
+    if isinf(row.low):
+        return f"below {numbers.number(row.high)}"
+    low = numbers.number(row.low)
+    return f"{low} and above" if isinf(row.high) else f"{low} to {numbers.number(row.high)}"
 
 
 def _image(picture: Picture) -> str:

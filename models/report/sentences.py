@@ -1,6 +1,6 @@
 """Sentences: what an evaluation says, in plain words.
 
-Owns the words. What is judged, and against which tolerance, was decided where
+Owns the words, and where a p-value or a spread is small enough to be put into them; tolerances were decided where
 the numbers were made.
 """
 

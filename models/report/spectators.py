@@ -38,14 +38,14 @@ def spectator_picture(name: str, found: SpectatorFinding, class_names: ClassName
         name,
         f"{found.name}: the mean score of each class in bins of it, flat where the score does not depend on it; and "
         "the background's distribution before and after the cuts of the working points, at unit area, alike where "
-        "cuts do not sculpt it. Bins hold equal numbers of events; the outer ones may go on beyond the picture.",
-        spectator_figure(shown, class_names),
+        "cuts do not sculpt it. Bins hold equal numbers of background; the outer ones may go on beyond the picture.",
+        _figure(shown, class_names),
         columns,
         rows_of(*cells),
     )
 
 
-def spectator_figure(shown: _Shown, class_names: ClassNames = PLAIN_NAMES) -> Figure:
+def _figure(shown: _Shown, class_names: ClassNames = PLAIN_NAMES) -> Figure:
     """Draw the profile beside the sculpting."""
     names = {kind: name_in_picture(class_names[kind]) for kind in KINDS}
     variable = name_in_picture(shown.name)
@@ -82,6 +82,10 @@ def _draw_sculpting(axes: Axes, shown: _Shown) -> None:
             axes.stairs(
                 cut.after.values, shown.edges, baseline=None, color=colour, linestyle=style, linewidth=1.6,
                 label=f"score ≥ {cut.threshold:.4g}",
+            )  # fmt: skip
+            axes.errorbar(
+                0.5 * (shown.edges[1:] + shown.edges[:-1]), cut.after.values, yerr=cut.after.errors,
+                fmt="none", ecolor=colour, elinewidth=1.0,
             )  # fmt: skip
 
 

@@ -75,10 +75,12 @@ def test_what_was_asked_reads_as_the_file_does(experiment: Experiment) -> None:
 def test_defaults_are_filled_in_and_what_stands_elsewhere_or_is_empty_is_left_out(experiment: Experiment) -> None:
     asked = asked_of(experiment)
     assert asked["weights"] == 'negative = "keep", balance = "classes"'
-    assert asked["features"].startswith('spectators = ["mass"], missing = { values = [-999.0], ')
+    assert asked["features"].startswith(
+        'inputs = ["pt", "eta"], spectators = ["mass"], missing = { values = [-999.0], '
+    )
     assert "templates = true" in asked["evaluation"]
     assert "baselines" not in asked["evaluation"]
-    assert not {"seed", "question", "inputs", "None", "null"} & set(" ".join(asked.values()).split())
+    assert not {"seed", "question", "None", "null"} & set(" ".join(asked.values()).split())
 
 
 def part(seed: int) -> ScoredPart:

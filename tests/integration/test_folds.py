@@ -91,6 +91,14 @@ def judged_rows(outcome: TrainingOutcome, fold: int, validates: bool) -> Any:
     return np.isin(outcome.datasets[fold].part("test").identity, validated) == validates
 
 
+def test_every_part_stands_for_all_events(outcome: TrainingOutcome, learnt: Path) -> None:
+    n_signal = int(pd.read_csv(learnt)["label"].sum())
+    found = {(count.part, count.kind): count.sum_of_weights for count in outcome.evaluation.counts}
+    for part in ("train", "validation", "test"):
+        assert found[part, "signal"] == pytest.approx(n_signal)
+        assert found[part, "background"] == pytest.approx(600 - n_signal)
+
+
 def test_every_event_is_judged_once_for_choosing_or_for_quoting(outcome: TrainingOutcome) -> None:
     counts = dict.fromkeys(("validation", "test"), 0)
     for count in outcome.evaluation.counts:

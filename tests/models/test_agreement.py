@@ -41,6 +41,15 @@ def test_one_bad_network_is_seen() -> None:
     assert agreement_of_folds(scores, labels, weights, folds).p_value < 1e-6
 
 
+@pytest.mark.parametrize("is_weighted", [True, False])
+def test_folds_without_an_error_are_not_called_unlike(is_weighted: bool) -> None:
+    _, labels, weights, folds = toy(5)
+    apart = labels + np.linspace(0.0, 0.5, labels.size)
+    found = agreement_of_folds(apart, labels, weights if is_weighted else None, folds)
+    assert {auc.error for auc in found.aucs} == {0.0}
+    assert np.isnan(found.p_value)
+
+
 def test_a_fold_that_lacks_a_class_has_no_auc_and_a_single_one_agrees_with_nothing() -> None:
     scores, labels, weights, folds = toy(4)
     lacking = agreement_of_folds(scores, labels, weights, np.where((folds == 1) & (labels == 1), 0, folds))

@@ -234,12 +234,22 @@ def test_a_temperature_is_fitted_at_the_balance_of_the_training() -> None:
 def test_isotonic_steps_by_hand_meet_at_their_centres() -> None:
     """Labels by rising score 0 | 1 0 | 1 0 | 1 are steps 0, 1/2, 1/2, 1; the middle two are one, centred at 0.45.
 
-    The first step has no signal and the last no background, so that nothing falls below 0.1 or rises above 0.9.
+    The first step has one event and no signal: Laplace's 1/3, but no more than half of the next, 1/4; the last alike.
     """
     calibration = fit_calibration("isotonic", [0.1, 0.2, 0.4, 0.5, 0.7, 0.9], [0, 1, 0, 1, 0, 1])
-    assert [at for at, _ in calibration.knots] == pytest.approx([0.1, 0.45, 0.9])
-    assert [value for _, value in calibration.knots] == pytest.approx([0.0, 0.5, 1.0])
-    assert calibration.apply([0.0, 0.275, 0.95]) == pytest.approx([0.0, 0.25, 1.0])
+    assert calibration.knots[1:-1] == ((0.1, 0.25), (pytest.approx(0.45), 0.5), (0.9, 0.75))
+    assert calibration.apply([0.0, 0.275, 1.0]) == pytest.approx([0.25 - 0.1 * 0.25 / 0.35, 0.375, 0.75 + 0.25 / 4.5])
+
+
+def test_no_answer_of_isotonic_is_a_certainty() -> None:
+    """By Laplace's rule: the first step has 50 events without signal, and a share 0.25 comes next; the last alike."""
+    scores = np.repeat([0.1, 0.4, 0.6, 0.9], [50, 40, 40, 50])
+    labels = np.concatenate([np.zeros(50), np.arange(40) % 4 == 0, np.arange(40) % 4 > 0, np.ones(50)])
+    calibration = fit_calibration("isotonic", scores, labels)
+    assert calibration.apply([0.1, 0.9]) == pytest.approx([1 / 52, 51 / 52])
+    outermost = calibration.apply([0.0, 1.0])
+    assert 0.0 < outermost[0] < 1 / 52
+    assert 51 / 52 < outermost[1] < 1.0
 
 
 def test_the_outer_lines_of_isotonic_go_on_to_the_ends() -> None:
@@ -251,11 +261,12 @@ def test_the_outer_lines_of_isotonic_go_on_to_the_ends() -> None:
 def test_isotonic_pools_neighbours_until_no_sum_is_negative() -> None:
     """The signal at 0.6 (w = -1) joins that at 0.5 (w = 2): a pool at 0.55 of weight 1; all others stay alone.
 
-    By rising score there is 0, 0 | 1, 0 | 1: steps 0 (centre (4 x 0.1 + 2 x 0.4) / 6), 1/2 (0.55 and 0.8) and 1.
+    By rising score there is 0, 0 | 1, 0 | 1: steps 0 (centre (4 x 0.1 + 2 x 0.4) / 6), 1/2 (0.55 and 0.8) and 1. The
+    outer ones are moved half way to the middle one, since Laplace's rule would move them further.
     """
     scores, labels = [0.9, 0.8, 0.6, 0.5, 0.4, 0.1], [1, 0, 1, 1, 0, 0]
     calibration = fit_calibration("isotonic", scores, labels, [4.0, 1.0, -1.0, 2.0, 2.0, 4.0])
-    assert np.array(calibration.knots) == pytest.approx(np.array([[0.2, 0.0], [0.675, 0.5], [0.9, 1.0]]))
+    assert np.array(calibration.knots[1:-1]) == pytest.approx(np.array([[0.2, 0.25], [0.675, 0.5], [0.9, 0.75]]))
 
 
 @given(scored_events())

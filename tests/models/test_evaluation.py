@@ -173,7 +173,7 @@ def test_named_points_are_chosen_on_validation_and_quoted_on_test_bin_by_bin(rec
     [everything] = tight.quoted
     passes = TEST.scores >= np.float64(tight.cut.thresholds[0])
     assert everything.kept.n_background == np.count_nonzero(passes & (TEST.labels == 0))
-    assert [(row.low, row.high) for row in flat.quoted] == [(None, None), (0.0, 20.0), (20.0, 100.0)]
+    assert [(row.low, row.high) for row in flat.quoted] == [(None, None), (-np.inf, 20.0), (20.0, np.inf)]
     assert sum(row.total_signal for row in flat.quoted[1:]) == flat.quoted[0].total_signal
 
 

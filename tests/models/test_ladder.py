@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.ladder import BLOCK, area, falling, ladder_of
+from models.ladder import BLOCK, FEWEST_SHARED, area, falling, ladder_of
 from models.scored import ScoredEvents, scored_events
 
 Scores = NDArray[np.floating]
@@ -81,6 +81,17 @@ def test_area_is_the_trapezoid_area_over_all_blocks(kind: str) -> None:
     made = ladder_of(toy_events(toy_scores(kind), is_weighted=True))
     signal, background = (np.append(0.0, sums) / sums[-1] for sums in (made.signal, made.background))
     assert area(made) == pytest.approx(np.trapezoid(signal, background), rel=1e-12)
+
+
+def test_shared_between_cores_the_sums_are_the_same() -> None:
+    generator, n_events = np.random.default_rng(4), (FEWEST_SHARED + 1) * BLOCK + 5
+    scores = np.round(generator.normal(size=n_events), 3).astype(np.float32)
+    is_signal, weights = generator.random(n_events) < 0.4, generator.normal(1.0, 1.0, n_events)
+    made = ladder_of(scored_events(scores, is_signal, weights))
+    distinct, step = np.unique(-scores, return_inverse=True)
+    for sums, members in ((made.signal, is_signal), (made.background, ~is_signal)):
+        expected = np.cumsum(np.bincount(step, weights * members, minlength=distinct.size))
+        assert np.allclose(sums, expected, rtol=1e-11)
 
 
 def test_sums_never_fall_where_no_weight_is_negative() -> None:

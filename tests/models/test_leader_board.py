@@ -77,28 +77,33 @@ def test_the_best_of_equals_seldom_leads_significantly() -> None:
     assert np.mean([smallest(seed) < 0.05 for seed in range(200)]) < 0.08
 
 
-def test_every_line_has_the_background_at_the_signal_efficiencies_beside_that_of_the_best() -> None:
+def test_every_line_has_its_background_at_the_signal_efficiencies() -> None:
     a, b, labels, weights = toy(2_000, 1, handicap=1.5, negative=0.1)
-    _, poor = leader_board({"poor": b, "good": a}, labels, weights, signal_efficiencies=(0.3, 0.7))
-    assert poor.backgrounds == tuple(compare_at(one, a, b, labels, weights) for one in (0.3, 0.7))
-    assert poor.backgrounds[0].b.value > poor.backgrounds[0].a.value
+    good, poor = leader_board({"poor": b, "good": a}, labels, weights, signal_efficiencies=(0.3, 0.7))
+    compared = [compare_at(one, a, b, labels, weights) for one in (0.3, 0.7)]
+    assert good.backgrounds == tuple(one.a for one in compared)
+    assert poor.backgrounds == tuple(one.b for one in compared)
+    with pytest.raises(DeclarationError, match=r"signal efficiency 1.5 is not between 0 and 1"):
+        leader_board({"good": a}, labels, weights, signal_efficiencies=(1.5,))
 
 
 def test_with_folds_the_lead_is_tested_from_fold_to_fold_as_well() -> None:
     a, b, labels, weights = toy(3_000, 2, handicap=1.5)
     folds = np.arange(3_000) // 1_000
-    best, poor = leader_board({"poor": b, "good": a}, labels, weights, folds=folds)
-    in_folds = [
-        [weighted_auc(s[folds == k], labels[folds == k], weights[folds == k]) for k in range(3)] for s in (a, b)
-    ]
+    good, poor, bad = leader_board({"poor": b, "bad": -a, "good": a}, labels, weights, folds=folds)
+    members = [folds == fold for fold in range(3)]
+    in_folds = [[weighted_auc(score[m], labels[m], weights[m]) for m in members] for score in (a, b)]
     assert poor.lead_of_method == compare_folds(*in_folds, n_train=2_000, n_test=1_000)
-    assert best.lead_of_method is not None
-    assert best.lead_of_method.p_value == 1.0
-    assert leader_board({"good": a}, labels, weights)[0].lead_of_method is None
+    assert good.adjusted_p_value_of_method == 1.0
+    assert bad.lead_of_method is not None
+    # The smallest of two p-values counts three times, once for each pair.
+    assert bad.adjusted_p_value_of_method == pytest.approx(3.0 * bad.lead_of_method.p_value)
 
 
-def test_where_a_fold_lacks_a_class_nothing_is_said_of_the_method() -> None:
+def test_where_a_fold_lacks_a_class_or_is_alone_nothing_is_said_of_the_method() -> None:
     a, b, labels, weights = toy(400, 3)
     lacking = np.where(labels == 1, 0, np.arange(400) % 3)
     board = leader_board({"a": a, "b": b}, labels, weights, folds=lacking)
     assert [line.lead_of_method for line in board] == [None, None]
+    single = leader_board({"a": a, "b": b}, labels, weights, folds=np.zeros(400, dtype=np.int64))
+    assert [line.adjusted_p_value_of_method for line in single] == [None, None]

@@ -286,10 +286,10 @@ def test_every_event_is_quoted_in_one_bin_unless_its_variable_is_nan() -> None:
     everything, *rows = quote(cut, scores, labels, values=pt)
     assert [(row.low, row.high) for row in (everything, *rows)] == [
         (None, None),
-        (20, 30),
+        (-np.inf, 30),
         (30, 40),
         (40, 60),
-        (60, 80),
+        (60, np.inf),
     ]
     assert sum(row.total_signal + row.total_background for row in rows) == 2_900
     assert everything.total_signal + everything.total_background == 3_000
@@ -385,7 +385,7 @@ def test_events_without_weight_do_not_make_up_the_number_that_must_pass() -> Non
 
 def test_an_efficiency_of_weightless_events_has_no_error() -> None:
     kept = efficiency_at(2.0, [1.0, 1.0, 2.0, 2.0], [0, 1, 0, 1], [1.0, 1.0, 0.0, 0.0])
-    assert (kept.signal_efficiency.value, kept.n_signal) == (0.0, 1)
+    assert (kept.signal_efficiency.value, kept.n_signal) == (0.0, 0)
     assert np.isnan([kept.signal_efficiency.error, kept.background_efficiency.error]).all()
 
 

@@ -12,14 +12,23 @@ from models.scored import Measured
 @pytest.mark.parametrize(
     ("found", "text"),
     [
+        (Measured(0.912804, 0.002542), "0.9128 ± 0.0025"),
+        (Measured(131.2, 15.9), "131 ± 16"),
+        (Measured(1310.2, 159.0), "1,310 ± 159"),
+        (Measured(0.5, nan), "0.5000"),
+        (Measured(1.0, 0.0), "1.0000"),
+        (Measured(0.25, 1.9e-18), "0.2500"),
+        (Measured(1.2e-5, nan), "1.2e-05"),
+        (Measured(-0.0, nan), "0.0000"),
+        (Measured(-0.0004, 0.012), "0.000 ± 0.012"),
         (Measured(0.5, 0.0996), "0.50 ± 0.10"),
         (Measured(5.0, 9.96), "5 ± 10"),
         (Measured(-0.5, inf), "-0.5000"),
         (Measured(1.23456e-9, 1.2e-11), "0.000000001235 ± 0.000000000012"),
-        (Measured(-0.00004, 0.0), "0.0000"),
+        (Measured(-0.00004, 0.0), "-4e-05"),
     ],
 )
-def test_the_error_decides_how_many_digits_there_are(found: Measured, text: str) -> None:
+def test_the_error_decides_how_many_digits_come_after_the_point(found: Measured, text: str) -> None:
     assert plus_minus(found) == text
 
 

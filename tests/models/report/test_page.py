@@ -89,6 +89,7 @@ def content() -> ReportContent:
         experiment='[experiment]\nname = "pion-muon"  # a <question>',
         evaluation=evaluate(few, few, few, EvaluationSpec(replicas=20), random=np.random.default_rng(1)),
         negative_weights="keep",
+        background_uncertainty=0.1,
         cutflow=[
             {"sample": "muons", "step": "pt > 20 && pt < 90", "events": 90211, "weighted": 12.5, "error": 0.1,
              "efficiency": 0.7518},
@@ -241,11 +242,21 @@ def test_the_leader_board_is_there_where_there_are_rivals(content: ReportContent
     assert re.search(rf"network {number}best — ({number}){{3}}fisher {number}{number}(0\.|below|\d)", text)
 
 
+def test_a_baseline_that_does_better_is_named_at_the_top(content: ReportContent, rich: ReportContent) -> None:
+    assert "does better" not in text_of(rich) + text_of(content)
+    network, fisher = rich.evaluation.leader_board
+    turned = (replace(fisher, auc=network.auc), replace(network, auc=fisher.auc, lead=fisher.lead))
+    text = text_of(replace(rich, evaluation=replace(rich.evaluation, leader_board=turned)))
+    assert re.search(
+        r"On the same events the baseline fisher does better, with an AUC of 0\.\d+ ± 0\.\d+: a lead of", text
+    )
+
+
 def test_named_working_points_show_all_events_and_every_bin_or_the_problem(rich: ReportContent) -> None:
     text = text_of(rich)
     assert "tight: background rejection of at least 10." in text
     assert "flat: signal efficiency of at least 0.5 in every bin of pt." in text
-    assert re.search(r"all events — .* -9 to 0.5 0\.\d+ .* 0.5 to 9 0\.\d+ ", text)
+    assert re.search(r"all events — .* below 0.5 0\.\d+ .* 0.5 and above 0\.\d+ ", text)
     assert "hopeless: it cannot be had: purity = 0.999 cannot be met with at least 400 events passing" in text
 
 
@@ -297,7 +308,8 @@ def test_the_templates_say_their_bins_and_what_a_fit_would_reach_or_their_proble
     assert (found := whole.templates.templates) is not None
     text = text_of(replace(content, evaluation=whole))
     assert f"They have {found.edges.size - 1} bins, chosen on the validation part and filled with the test part" in text
-    assert f"would reach {found.significance():.4g} standard deviations" in text
+    assert f"about {found.significance(0.1):.4g} standard deviations" in text
+    assert f"{found.significance(has_errors=False):.4g} if the background were known exactly" in text
     lost = replace(whole, templates=FitTemplates(None, "the background adds up to -3"))
     assert "There are none: the background adds up to -3." in text_of(replace(content, evaluation=lost))
     assert "Templates" not in text_of(content)
@@ -320,8 +332,10 @@ def test_folds_have_their_sentence_their_aucs_and_a_lead_of_the_method(
     assert agreement_sentence(whole.folds) in text
     aucs = " ".join(f"{auc.value:.3f} ± {auc.error:.3f}" for auc in whole.folds.aucs)
     assert f"fold 0 1 2 test AUC {aucs}" in text
-    assert "adjusted p-value lead of the method background at" in text
-    assert re.search(r"network 0\.\d+ ± 0\.\d+ best — — .* fisher( -?0\.\d+ ± 0\.\d+){2} \S+( 1e-09)? 0\.\d+ ± ", text)
+    assert "adjusted p-value lead of the method adjusted p-value background at" in text
+    assert re.search(
+        r"network 0\.\d+ ± 0\.\d+ best — — — .* fisher( -?0\.\d+ ± 0\.\d+){2} \S+( 1e-09)? 0\.\d+ ± ", text
+    )
     assert "lead of the method" not in text_of(rich)
     assert "test AUC" not in text_of(rich)
 

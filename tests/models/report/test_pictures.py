@@ -22,7 +22,6 @@ from models.report.roc import roc_figure, roc_picture
 from models.report.scores import score_figure
 from models.report.significance import significance_figure
 from models.report.style import COLOURS, png_of
-from models.scored import Measured
 
 HISTORY: list[dict[str, float]] = [
     {"epoch": epoch, "loss": 1.0 / epoch, "validation_loss": 1.1 / epoch, "learning_rate": 1e-3 / epoch}
@@ -219,20 +218,3 @@ def test_drawing_leaves_the_style_of_the_caller_alone(record: Evaluation) -> Non
     before = dict(matplotlib.rcParams)
     score_figure(record)
     assert dict(matplotlib.rcParams) == before
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (Measured(0.912804, 0.002542), "0.9128 ± 0.0025"),
-        (Measured(131.2, 15.9), "131 ± 16"),
-        (Measured(1310.2, 159.0), "1,310 ± 159"),
-        (Measured(0.5, float("nan")), "0.5000"),
-        (Measured(1.0, 0.0), "1.0000"),
-        (Measured(0.25, 1.9e-18), "0.2500"),
-        (Measured(-0.0, float("nan")), "0.0000"),
-        (Measured(-0.0004, 0.012), "0.000 ± 0.012"),
-    ],
-)
-def test_numbers_are_written_to_two_digits_of_their_error(number: Measured, text: str) -> None:
-    assert plus_minus(number) == text
