@@ -16,8 +16,8 @@ from models.anatomy import Layer
 from models.bundle import Bundle
 from models.overtraining import learning_curve
 from models.record import Evaluation
-from models.templates import pyhf_workspace, write_templates
 from models.training import TrainingRecord
+from models.workspace import pyhf_workspace, write_templates
 from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
 
 if TYPE_CHECKING:

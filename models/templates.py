@@ -1,7 +1,7 @@
 """Templates: histograms of the score, one per sample, in bins that a likelihood fit bears.
 
-Owns where the bins end, what is in them, and the two files that fits read: a HistFactory workspace for pyhf and
-cabinetry, ROOT histograms for everything else. Leaves the significance of a bin to ``significance``.
+Owns where the bins end and what is in them. The files that fits read are ``workspace``'s, the significance of a bin is
+``significance``'s.
 
 Edges are chosen on one part of the data and filled with another, so that no bin is made around a fluctuation
 that it then shows. What breaks fits is a bin that expects nothing or less: a Poisson mean that is not positive
@@ -10,12 +10,9 @@ bin that is written the total background is positive and each sample is either a
 not so are merged with a neighbour; nothing is set to zero, so every sample keeps its yield exactly.
 """
 
-import json
 import logging
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -24,8 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.histograms import Kind
 from models.scored import Floats, scored_events
 from models.significance import asimov_significance
-from pipeline.durable import flush, write_whole
-from pipeline.errors import DataError, DeclarationError, UnwritableError
+from pipeline.errors import DataError, DeclarationError
 
 log = logging.getLogger(__name__)
 
@@ -63,15 +59,19 @@ class Templates:
     counts: NDArray[np.int64]
     n_merged: int
 
+    @property
+    def is_signal(self) -> NDArray[np.bool_]:
+        """Which samples are signal, ``(n_samples,)``."""
+        return _is_signal(self.kinds)
+
     def significance(self, background_uncertainty: float = 0.0, has_errors: bool = True) -> float:
         """Return the Asimov significances of the bins in quadrature: about what a fit of all of them would reach.
 
         The relative uncertainty of each bin is the one given and, with ``has_errors``, the statistical error of its
         background in quadrature; the bins are taken as independent.
         """
-        is_signal = _is_signal(self.kinds)
-        signal, background = self.sums[is_signal].sum(axis=0), self.sums[~is_signal].sum(axis=0)
-        statistical = np.sqrt(self.squares[~is_signal].sum(axis=0)) / background if has_errors else 0.0
+        signal, background = self.sums[self.is_signal].sum(axis=0), self.sums[~self.is_signal].sum(axis=0)
+        statistical = np.sqrt(self.squares[~self.is_signal].sum(axis=0)) / background if has_errors else 0.0
         relative = np.hypot(background_uncertainty, statistical)
         return float(np.linalg.norm(asimov_significance(signal, background, relative)))
 
@@ -159,81 +159,10 @@ def fill_templates(events: SampledEvents, edges: ArrayLike) -> Templates:
         if usable.size == 1:
             raise _refusal(filled)
         filled = _without_edge(filled, max(int(np.flatnonzero(~usable)[-1]), 1))
-    if filled.sums[_is_signal(filled.kinds)].sum() <= 0.0:
+    if filled.sums[filled.is_signal].sum() <= 0.0:
         raise _refusal(filled)
     log.info("%d bins, %d merged; significance %.4g", usable.size, filled.n_merged, filled.significance())
     return filled
-
-
-def pyhf_workspace(
-    templates: Templates, *, name: str, background_uncertainty: float = 0.0, signal_strength: float = 1.0
-) -> dict[str, Any]:
-    """Return a HistFactory workspace (JSON schema 1.0.0) with one channel, one measurement and ``mu`` to be fitted.
-
-    ``mu`` scales all signal samples. The observations are no data but what is expected: all background and
-    ``signal_strength`` times the signal, so that a fit of the default finds mu = 1 and its expected error; 0 is for
-    expected limits. Each background sample has a log-normal uncertainty of its own of relative size
-    ``background_uncertainty`` (0: none), so that the total is known better than each.
-
-    Statistical errors are one factor per bin for all background and another for all signal: a factor common to both
-    would let plentiful signal pass for knowledge of a scarce background. Their data are absolute errors √Σw²;
-    pyhf takes them relative to the nominal sum. Names are made as in `valid_names`.
-
-    Raises:
-        DeclarationError: the uncertainty or the strength is negative or not finite.
-
-    """
-    for option, value in {"background_uncertainty": background_uncertainty, "signal_strength": signal_strength}.items():
-        _require(0.0 <= value < np.inf, f"{option} {value!r} is not a finite number of at least 0")
-    channel = valid_names([name])[0]
-    samples = [
-        {
-            "name": sample,
-            "data": sums.tolist(),
-            "modifiers": _modifiers((channel, sample), kind, squares, background_uncertainty),
-        }
-        for sample, kind, sums, squares in zip(
-            valid_names(templates.names), templates.kinds, templates.sums, templates.squares, strict=True
-        )
-    ]
-    expected = np.where(_is_signal(templates.kinds), signal_strength, 1.0) @ templates.sums
-    return {
-        "channels": [{"name": channel, "samples": samples}],
-        "observations": [{"name": channel, "data": expected.tolist()}],
-        "measurements": [{"name": channel, "config": {"poi": "mu", "parameters": []}}],
-        "version": "1.0.0",
-    }
-
-
-def write_templates(folder: Path, templates: Templates, workspace: Mapping[str, Any]) -> tuple[Path, Path]:
-    """Write ``templates.json``, a `pyhf_workspace`, and ``templates.root``, one TH1D with errors per sample.
-
-    The histograms have the names of the samples in the workspace. Each file is replaced as a whole, the workspace last.
-
-    Raises:
-        UnwritableError: a file cannot be written.
-
-    """
-    text = json.dumps(workspace, indent=1, allow_nan=False)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        histograms = write_whole(folder / "templates.root", lambda draft: _write_histograms(draft, templates))
-        written = write_whole(folder / "templates.json", lambda draft: _write_text(draft, text))
-        flush(folder)
-    except OSError as error:
-        raise UnwritableError(f"templates cannot be written into {folder}: {error.strerror or error}") from error
-    return written, histograms
-
-
-def valid_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names of ASCII letters, digits and underscores, not beginning with a digit, no two of them equal."""
-    taken: list[str] = []
-    for name in names:
-        plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
-        plain = plain if plain and not plain[0].isdigit() else f"sample_{plain}".rstrip("_")
-        candidates = (plain, *(f"{plain}_{i}" for i in range(2, len(names) + 2)))
-        taken.append(next(candidate for candidate in candidates if candidate not in taken))
-    return tuple(taken)
 
 
 def _is_signal(kinds: Sequence[Kind]) -> NDArray[np.bool_]:
@@ -300,7 +229,7 @@ def _absent_or_positive(sums: Floats, squares: Floats) -> NDArray[np.bool_]:
 
 def _usable(templates: Templates) -> NDArray[np.bool_]:
     """Say of each bin whether its background is positive and no sample in it is negative."""
-    background = ~_is_signal(templates.kinds)
+    background = ~templates.is_signal
     total, noise = templates.sums[background].sum(axis=0), templates.squares[background].sum(axis=0)
     has_background: NDArray[np.bool_] = total > CANCELLED * np.sqrt(noise)
     return has_background & _absent_or_positive(templates.sums, templates.squares).all(axis=0)
@@ -313,7 +242,7 @@ def _gains(fine: Templates, min_effective_events: float) -> Floats:
         DataError: the bin of everything does not hold enough background.
 
     """
-    is_signal = _is_signal(fine.kinds)
+    is_signal = fine.is_signal
     sums, squares = _between_edges(fine.sums), _between_edges(fine.squares)
     background, noise = sums[~is_signal].sum(axis=0), squares[~is_signal].sum(axis=0)
     enough = (background > 0.0) & (np.square(background) >= min_effective_events * noise)
@@ -373,30 +302,3 @@ def _refusal(single: Templates) -> DataError:
     found = "; ".join(f"{what} adds up to {total:.4g}" for what, total in bad.items())
     advice = "a fit needs positive yields: join the sample with another, or leave it out"
     return DataError(f"no bin can be filled for a fit: {found}; {advice}")
-
-
-def _modifiers(names: tuple[str, str], kind: Kind, squares: Floats, uncertainty: float) -> list[dict[str, Any]]:
-    channel, sample = names
-    statistical = {"name": f"staterror_{channel}_{kind}", "type": "staterror", "data": np.sqrt(squares).tolist()}
-    if kind == "signal":
-        return [{"name": "mu", "type": "normfactor", "data": None}, statistical]
-    # 1/(1 + u) below and not 1 - u, which would be no yield at all for an uncertainty of 100 %.
-    size = {"hi": 1.0 + uncertainty, "lo": 1.0 / (1.0 + uncertainty)}
-    overall = {"name": f"background_uncertainty_{sample}", "type": "normsys", "data": size}
-    return [statistical, overall] if uncertainty > 0.0 else [statistical]
-
-
-def _write_histograms(path: Path, templates: Templates) -> None:
-    import hist
-    import uproot
-
-    with uproot.recreate(path) as file:
-        for i, name in enumerate(valid_names(templates.names)):
-            axis = hist.axis.Variable(templates.edges, name="score", label="score")
-            histogram = hist.Hist(axis, storage=hist.storage.Weight(), name=templates.names[i])
-            histogram.view()["value"], histogram.view()["variance"] = templates.sums[i], templates.squares[i]
-            file[name] = histogram
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

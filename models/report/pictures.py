@@ -12,7 +12,7 @@ from models.report.scores import scores_picture
 from models.report.significance import significance_picture
 from models.report.spectators import spectator_picture
 from models.report.templates import templates_picture
-from models.templates import valid_names
+from models.workspace import valid_names
 
 LONGEST_FILE_NAME = 80
 

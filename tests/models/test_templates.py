@@ -23,11 +23,9 @@ from models.templates import (
     choose_edges,
     fill_templates,
     make_templates,
-    pyhf_workspace,
     sampled_events,
-    valid_names,
-    write_templates,
 )
+from models.workspace import pyhf_workspace, valid_names, write_templates
 from pipeline.errors import DataError, DeclarationError, UnwritableError
 
 # pyhf 0.7 asks jsonschema for a class by its old name.
