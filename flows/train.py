@@ -146,7 +146,8 @@ def prepare_events(file: ExperimentFile, tracked: TrackedRun, progress: Progress
     """Prepare the events, once for each fold, refuse those that can judge nothing, and record which they are."""
     folds = range(file.content.split.folds)
     prepared = tuple(prepare(file.content, file.folder, datasets(), progress, fold=fold) for fold in folds)
-    require_judgeable(prepared, file.content.split)
+    if len(prepared) > 1:  # otherwise `prepare` has looked at each part already
+        require_judgeable(prepared, file.content.split)
     manifest = prepared[0].manifest
     tracked.log_dataset(file.content.name, manifest.content, [f"{f.path} sha256:{f.sha256}" for f in manifest.files])
     tracked.log_metrics({f"events_{name}": float(n) for name, n in manifest.events.model_dump().items()})

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc
 
 from models.metrics import auc_with_error
-from models.scored import Floats, Measured, scored_events
+from models.scored import NOT_A_NUMBER, Floats, Measured, scored_events
 from pipeline.errors import DataError
 
 
@@ -51,7 +51,7 @@ def _auc(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike) -> Measured:
     try:
         return auc_with_error(scores, labels, weights)
     except DataError:
-        return Measured(float("nan"), float("nan"))
+        return NOT_A_NUMBER
 
 
 def _chi_square(values: Floats, errors: Floats) -> float:

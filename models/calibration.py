@@ -225,7 +225,7 @@ def _fit_isotonic(events: ScoredEvents) -> dict[str, Any]:
     # Rounding must not carry a centre out of its own step.
     centres = np.clip(centres, scores[starts], scores[steps.blocks[1:] - 1])
     fractions = np.clip(steps.x[starts], 0.0, 1.0)
-    # Two steps of nothing but background and nothing but signal would make certainties of however few events.
+    # Two steps of nothing but background and nothing but signal say of no score between how probable signal is.
     if fractions.size < 2 or (fractions.size == 2 and (fractions[0], fractions[1]) == (0.0, 1.0)):
         raise _no_map("isotonic")
     n_effective = effective_events(events.every_weight())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, DeclarationError
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[Any]
@@ -26,6 +26,9 @@ class Measured:
 
     value: float
     error: float
+
+
+NOT_A_NUMBER = Measured(float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,20 @@ class ScoredEvents:
     def weights_where(self, mask: NDArray[np.bool_]) -> Floats:
         """Return the weights of some of the events."""
         return np.ones(np.count_nonzero(mask)) if self.weights is None else self.weights[mask]
+
+    def passing(self, threshold: float) -> NDArray[np.bool_]:
+        """Return which events have a score at or above the threshold, shape ``(n_events,)``.
+
+        Raises:
+            DeclarationError: the threshold is NaN.
+
+        """
+        if np.isnan(threshold):
+            msg = "no event passes or fails a threshold that is NaN"
+            raise DeclarationError(msg)
+        # A float64 scalar, since a Python float would be rounded to the precision of the scores first.
+        passes: NDArray[np.bool_] = self.scores >= np.float64(threshold)
+        return passes
 
     def that_count(self) -> "ScoredEvents":
         """Return the events whose weight is not 0; the others are in no sum, and in no number that vouches for one.

@@ -215,12 +215,8 @@ def quote(
 
     """
     _not_negative("min_background_events", min_background_events)
-    if np.isnan(threshold):
-        msg = "no event passes or fails a threshold that is NaN"
-        raise DeclarationError(msg)
     events = scored_events(scores, labels, weights).that_count()
-    # A float64 scalar, since a Python float would be rounded to the precision of the scores first.
-    passes = events.scores >= np.float64(threshold)
+    passes = events.passing(threshold)
     signal_weights = events.weights_where(passes & events.is_signal)
     background_weights = events.weights_where(passes & ~events.is_signal)
     signal, background = _yield_of(signal_weights), _yield_of(background_weights)

@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
-from models.scored import Floats, Measured, ScoredEvents, effective_events, real_numbers, scored_events
+from models.scored import NOT_A_NUMBER, Floats, Measured, ScoredEvents, effective_events, real_numbers, scored_events
 from models.shares import Shares, adds_up, error_beyond_noise, noise_of_squares, shares_of
 from pipeline.errors import DataError, DeclarationError
 
 N_BINS = 20
-
-NOT_A_NUMBER = Measured(float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,8 +300,7 @@ def _density(shares: Shares, edges: Floats) -> PerBin:
 
 
 def _cut(threshold: float, binned: _Binned, before: Shares) -> CutEffect:
-    # A float64 scalar, since a Python float would be rounded to the precision of the scores first.
-    passing = ~binned.events.is_signal & (binned.events.scores >= np.float64(threshold))
+    passing = ~binned.events.is_signal & binned.events.passing(threshold)
     bins, _, weights = binned.members(passing)
     after = shares_of(bins, weights, binned.n_bins) if adds_up(weights) else None
     nothing = np.full(binned.n_bins, np.nan)

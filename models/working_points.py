@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.cuts import Bins, Cut, Quantity, WorkingPointSpec
 from models.ladder import Ladder, ladder_of
 from models.metrics import Roc
-from models.scored import Floats, Measured, ScoredEvents, require_positive_sums, scored_events
+from models.scored import NOT_A_NUMBER, Floats, Measured, ScoredEvents, require_positive_sums, scored_events
 from pipeline.errors import DataError, DeclarationError
 
 Counts = NDArray[np.int64]
@@ -151,9 +151,6 @@ def efficiency_at(
         DeclarationError: the threshold is NaN.
 
     """
-    if np.isnan(threshold):
-        msg = "no event passes or fails a threshold that is NaN"
-        raise DeclarationError(msg)
     return _kept_above(threshold, scored_events(scores, labels, weights))
 
 
@@ -219,8 +216,7 @@ def _reached(values: Floats, requested: float) -> NDArray[np.bool_]:
 
 
 def _kept_above(threshold: float, events: ScoredEvents) -> WorkingPoint:
-    # A float64 scalar, since a Python float would be rounded to the precision of the scores first.
-    return _kept(threshold, events, events.scores >= np.float64(threshold))
+    return _kept(threshold, events, events.passing(threshold))
 
 
 def _kept(threshold: float, events: ScoredEvents, passes: NDArray[np.bool_]) -> WorkingPoint:
@@ -248,7 +244,7 @@ def _rejection(efficiency: Measured) -> Measured:
 def _fraction(weights: Floats, selected: NDArray[np.bool_]) -> Measured:
     total = float(weights.sum())
     if total == 0.0:
-        return Measured(float("nan"), float("nan"))
+        return NOT_A_NUMBER
     fraction = float(weights[selected].sum()) / total
     if not weights[selected].any() or not weights[~selected].any():
         # Of none that have a weight, or of all, this estimate would say ± 0.
