@@ -89,11 +89,12 @@ def check(experiment: ExperimentPath, as_json: AsJson = False) -> None:
     """Find every problem of an experiment file and of its data before anything is trained."""
     from deploy.progress_bars import progress_bars
     from flows.experiment import load_experiment
+    from models.build import head_of
     from pipeline.rehearsal import rehearse
 
     file = load_experiment(experiment)
     with progress_bars() as progress:
-        rehearsal = rehearse(file.content, file.folder, progress)
+        rehearsal = rehearse(file.content, file.folder, progress, head_of(file.content.model).target_problems)
     _say(rehearsal.to_json(), as_json, lambda _: rehearsal.to_text())
     if rehearsal.problems:
         raise typer.Exit(WRONG_CALL)

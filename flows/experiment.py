@@ -13,6 +13,7 @@ from flows.promote import PromotionSpec
 from flows.schedule import ScheduleSpec
 from models.build import ModelSpec, head_of
 from models.evaluation import EvaluationSpec
+from models.heads import HEADS
 from models.training import TrainingSpec
 from pipeline.dataset import hash_of
 from pipeline.declare import Declaration, read_declaration, read_toml
@@ -43,18 +44,27 @@ class Experiment(DataSpec):
 
     @model_validator(mode="after")
     def _head_fits_the_classes(self) -> "Experiment":
-        head = head_of(self.model)
-        if not head.n_classes(len(self.classes)):
-            msg = f"model.head = {self.model.head!r} needs {head.needs}, and the samples hold: "
-            raise ValueError(msg + ", ".join(self.classes))
+        name, head = self.model.head, head_of(self.model)
+        if head.seeks == "class" and self.targets:
+            fitting = " or ".join(repr(name) for name, head in HEADS.items() if head.seeks != "class")
+            raise ValueError(f"model.head = {name!r} finds a class, and there are [targets]; write head = {fitting}")
+        if head.seeks != "class" and not self.targets:
+            raise ValueError(f"model.head = {name!r} needs {head.needs}: a name and an expression for each of them")
+        if not head.fits(len(self.classes)):
+            msg = f"model.head = {name!r} needs {head.needs}, and the samples hold: {', '.join(self.classes)}"
+            raise ValueError(f"{msg}; head = 'softmax' takes any number" if len(self.classes) > 1 else msg)
         return self
 
     @model_validator(mode="after")
     def _has_a_loss(self) -> "Experiment":
+        head = head_of(self.model)
         if self.training.loss is None:
-            training = self.training.model_copy(update={"loss": head_of(self.model).default_loss})
+            training = self.training.model_copy(update={"loss": head.default_loss})
             # A default as any other, which is hashed and logged; only it is another section that says it.
             object.__setattr__(self, "training", training)
+        elif self.training.loss not in head.losses:
+            msg = f"training.loss = {self.training.loss!r} is none of head = {self.model.head!r}; it has: "
+            raise ValueError(msg + ", ".join(sorted(head.losses)))
         return self
 
     @model_validator(mode="after")

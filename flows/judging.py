@@ -28,7 +28,7 @@ from pipeline.dataset import EventArrays, Manifest, PreparedDataset, loaded_bloc
 from pipeline.errors import DataError
 from pipeline.progress import Progress
 from pipeline.splitting import PARTS, SplitSpec, assign_folds, assign_parts
-from pipeline.table import EventTable, pack, table_of
+from pipeline.table import EventTable, Packing, pack, table_of
 from pipeline.weights import physics_scale
 
 log = logging.getLogger(__name__)
@@ -230,7 +230,7 @@ def _input_findings(graph: ScoringGraph, dataset: PreparedDataset, seed: int) ->
 def _some_events(dataset: PreparedDataset, part: str, random: np.random.Generator) -> EventTable:
     events, transform = dataset.part(part), dataset.manifest.transform
     if len(events) <= MOST_EVENTS:
-        return table_of(events, transform)
+        return table_of(events, Packing(transform))
     rows, factors = _drawn(events.label, MOST_EVENTS, random)
     weights = events.training_weight[rows] * factors
     return pack(transform.apply(events.features[rows]), events.label[rows], weights)

@@ -48,6 +48,7 @@ from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
 from pipeline.errors import BundleError, RegistryError
 from pipeline.prepare import prepare
 from pipeline.progress import Progress, nobody_watches
+from pipeline.table import Packing
 
 if TYPE_CHECKING:
     import keras
@@ -180,12 +181,14 @@ def train_network(
     """Build the network, train it or go on training it, and record every epoch."""
     experiment, transform = file.content, dataset.manifest.transform
     seed, parts = experiment.experiment.seed, [dataset.part(name) for name in ("train", "validation")]
-    network = build(experiment.model, transform.n_inputs, len(experiment.classes), seed)
+    n_classes, head = len(experiment.classes), head_of(experiment.model)
+    network = build(experiment.model, transform.n_inputs, n_classes, seed, len(experiment.targets))
+    packing = Packing(transform, head.target_transform(dataset.manifest.targets))
     record = train(
         network,
-        head_of(experiment.model).loss(experiment.training.loss),
+        head.loss(experiment.training.loss, n_classes),
         experiment.training,
-        training_events(parts[0], parts[1], transform, experiment.training, place.folder, seed),
+        training_events(parts[0], parts[1], packing, experiment.training, place.folder, seed),
         transform.input_names,
         seed,
         place.checkpoints,
@@ -211,8 +214,9 @@ def export_network(
     folder.mkdir(parents=True, exist_ok=True)
     fold, folds = dataset.manifest.fold, file.content.split.folds
     graph, keras_file = (folder / name_in_fold(name, fold, folds) for name in (MODEL, NETWORK))
-    scoring, transform = scoring_network(trained.network, head_of(file.content.model)), dataset.manifest.transform
-    export_onnx(scoring, transform, graph)
+    head, transform = head_of(file.content.model), dataset.manifest.transform
+    scoring = scoring_network(trained.network, head, head.target_transform(dataset.manifest.targets))
+    export_onnx(scoring, transform, graph, None if head.is_single else scoring.output_shape[-1])
     trained.network.save(keras_file)
     features = dataset.part("train").features
     return ExportedNetwork(graph, keras_file, assert_parity(graph, scoring, transform, features, seed=0))
@@ -248,6 +252,8 @@ def _bundle_manifest(
     return BundleManifest(
         name=experiment.name,
         classes=manifest.classes,
+        head=experiment.model.head,
+        outputs=head_of(experiment.model).output_names(manifest.classes, tuple(experiment.targets)),
         recipe=experiment.recipe,
         columns=manifest.columns,
         layouts=tuple(dict.fromkeys(sample.layout for sample in experiment.samples)),

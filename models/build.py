@@ -17,6 +17,7 @@ from models.heads import HEADS, LINEAR, STEP, Head, Output
 from models.linear import FisherOptions, NoOptions, linear_layers, no_hidden_layer
 from pipeline.declare import Declaration, problems_of
 from pipeline.errors import nearest_spelling
+from pipeline.targets import TargetTransform
 
 if TYPE_CHECKING:
     import keras
@@ -62,6 +63,10 @@ class ModelSpec(Declaration):
         problems = [_unknown("architecture", self.architecture, ARCHITECTURES), _unknown("head", self.head, HEADS)]
         if not problems[0]:
             problems += self._option_problems()
+        if not any(problems) and ARCHITECTURES[self.architecture].output and self.head != "binary":
+            problems.append(
+                f"architecture {self.architecture!r} has one output that decides: head = 'binary' is its own"
+            )
         if any(problems):
             raise ValueError("; ".join(filter(None, problems)))
         return self
@@ -92,7 +97,7 @@ def head_of(spec: ModelSpec) -> Head:
     return replace(head, output=architecture.output or head.output, default_loss=architecture.loss or head.default_loss)
 
 
-def build(spec: ModelSpec, n_inputs: int, n_classes: int, seed: int) -> "keras.Model":
+def build(spec: ModelSpec, n_inputs: int, n_classes: int, seed: int, n_targets: int = 0) -> "keras.Model":
     """Build the network, from ``(n_events, n_inputs)`` to logits ``(n_events, n_outputs)``, with seeded weights."""
     import keras
 
@@ -101,12 +106,16 @@ def build(spec: ModelSpec, n_inputs: int, n_classes: int, seed: int) -> "keras.M
     inputs = keras.Input((n_inputs,), name="inputs")
     seen = keras.layers.GaussianNoise(spec.noise)(inputs) if spec.noise else inputs
     hidden = ARCHITECTURES[spec.architecture].hidden(seen, spec.resolved_options)
-    logits = keras.layers.Dense(head_of(spec).n_outputs(n_classes), name="logits")(hidden)
+    logits = keras.layers.Dense(head_of(spec).n_outputs(n_classes, n_targets), name="logits")(hidden)
     return keras.Model(inputs, logits, name=spec.architecture)
 
 
-def scoring_network(network: "keras.Model", head: Head) -> "keras.Model":
-    """Return the same network with its output read as a score: from inputs to scores."""
+def scoring_network(network: "keras.Model", head: Head, targets: TargetTransform | None = None) -> "keras.Model":
+    """Return the same network with its output read as a score, or as targets in their own units."""
     import keras
+    import numpy as np
 
-    return keras.Model(network.input, head.output.score(network.outputs[0]), name="scoring")
+    said = head.output.score(network.outputs[0])
+    if targets is not None and not targets.changes_nothing:
+        said = said * np.float32(targets.scale) + np.float32(targets.offset)
+    return keras.Model(network.input, said, name="scoring")

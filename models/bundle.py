@@ -62,14 +62,16 @@ class Threshold(Declaration):
 class BundleManifest(Declaration):
     """The content of ``bundle.json``.
 
-    ``columns`` are the raw columns that scoring needs, with their kinds, and ``cut_columns`` those that the
-    variables of ``cuts`` need beyond them; ``layouts`` say how the files of the training samples were laid out,
-    since new files are likely to be as well.
+    ``outputs`` are the names of the columns that scoring gives, in their order. ``columns`` are the raw columns that
+    scoring needs, with their kinds, and ``cut_columns`` those that the variables of ``cuts`` need beyond them;
+    ``layouts`` say how the files of the training samples were laid out, since new files are likely to be as well.
     """
 
     format: int = FORMAT
     name: str
     classes: tuple[str, ...]
+    head: str = "binary"
+    outputs: tuple[str, ...] = ("score",)
     recipe: Recipe
     columns: dict[str, str]
     layouts: tuple[Layout, ...]
@@ -155,7 +157,8 @@ class Bundle:
     def score(self, chunk: Chunk) -> NDArray[np.float32]:
         """Return the score of every event, shape ``(n_events,)``, in [0, 1]; 1 is signal.
 
-        With folds it is that of the network that has not seen the event, and the mean of all where none has.
+        Heads other than ``binary`` give ``(n_events, n_outputs)``. With folds it is that of the network that has not
+        seen the event, and the mean of all where none has.
 
         Raises:
             DataError: a feature is missing whose policy is ``refuse``; and as for ``features``.
@@ -165,13 +168,13 @@ class Bundle:
         return self.score_features(features, self._contents(chunk))
 
     def score_frame(self, frame: pd.DataFrame) -> NDArray[np.float32]:
-        """Return the score of every row of a pandas frame of raw columns, shape ``(n_rows,)``."""
+        """Return the score of every row of a pandas frame of raw columns, shaped as by ``score``."""
         return self.score(chunk_of_frame(frame))
 
     def score_features(
         self, features: NDArray[np.float64], contents: NDArray[np.uint64] | None = None
     ) -> NDArray[np.float32]:
-        """Return the score of every row of a feature matrix ``(n_events, n_features)``, shape ``(n_events,)``.
+        """Return the score of every row of a feature matrix ``(n_events, n_features)``, shaped as by ``score``.
 
         ``contents``, shape ``(n_events,)``, are what the events are known by; without them all are taken for new,
         which matters with folds alone.
@@ -179,7 +182,7 @@ class Bundle:
         if self._known_events is None:
             return self._networks[0].score(features)
         folds = np.full(len(features), NEW) if contents is None else self._known_events.folds_of(contents)
-        scores = np.empty(len(features), dtype=np.float32)
+        scores = np.empty((len(features), *self._networks[0].shape), dtype=np.float32)
         for fold in np.unique(folds):
             rows = np.flatnonzero(folds == fold)
             of_fold = self._networks if fold == NEW else [self._networks[fold]]
@@ -235,6 +238,8 @@ class ScoringGraph:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.n_features: int = self._session.get_inputs()[0].shape[1]
+        self.shape: tuple[int, ...] = tuple(self._session.get_outputs()[0].shape[1:])
+        """Shape of the score of one event: empty, or ``(n_outputs,)``."""
 
     def score(self, features: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the score of every row of ``(n_events, n_features)``; it depends on that row alone.
@@ -244,7 +249,7 @@ class ScoringGraph:
         """
         if features.ndim != 2 or features.shape[1] != self.n_features:
             raise DataError(f"features have shape {features.shape}; this model takes (n_events, {self.n_features})")
-        scores = np.empty(len(features), dtype=np.float32)
+        scores = np.empty((len(features), *self.shape), dtype=np.float32)
 
         def fill(start: int) -> None:
             block = np.ascontiguousarray(features[start : start + BLOCK], dtype=np.float64)
@@ -254,7 +259,7 @@ class ScoringGraph:
         run = map if len(starts) <= 2 else _workers().map
         for _ in run(fill, starts):
             pass
-        broken = np.flatnonzero(~np.isfinite(scores))
+        broken = np.unique(np.nonzero(~np.isfinite(scores))[0])
         if broken.size:
             raise DataError(f"{broken.size} events have a score that is not a number (first: event {broken[0]})")
         return scores

@@ -173,7 +173,7 @@ def begin_epochs(
             _refuse_shortage(error)
             why = _first_line(error)
             log.warning("training runs in Keras' own loop, several times slower, in single precision: %s", why)
-    trainee = trainee_of(network, loss, spec)
+    trainee = trainee_of(network, loss, spec, train.shape.n_targets)
     epochs = Epochs(trainee, KerasProgram(trainee), spec.batch_size, train, validation)
     epochs.why_not_compiled = why
     return epochs
@@ -191,7 +191,7 @@ def _fast_epochs(
     if backend not in PROGRAMS:
         raise NotImplementedError(f"there is no compiled epoch for Keras' backend {backend}")
     policy = None if spec.precision == "float32" else spec.precision
-    trainee = trainee_of(with_fast_layers(network, seed, policy), loss, spec)
+    trainee = trainee_of(with_fast_layers(network, seed, policy), loss, spec, train.shape.n_targets)
     return Epochs(trainee, PROGRAMS[backend](trainee), spec.batch_size, train, validation)
 
 

@@ -50,15 +50,17 @@ ILL_SCALED = 1e3
 """An input this far from 0 is named where the two scores differ."""
 
 
-def export_onnx(network: "keras.Model", transform: InputTransform, path: Path) -> None:
-    """Write the graph: ``features`` (float64, ``(n_events, n_features)``) → ``score`` (float32, ``(n_events,)``).
+def export_onnx(network: "keras.Model", transform: InputTransform, path: Path, n_outputs: int | None = None) -> None:
+    """Write the graph: ``features`` (float64, ``(n_events, n_features)``) → ``score`` (float32).
+
+    The score has shape ``(n_events,)``, or ``(n_events, n_outputs)`` where the network has several.
 
     Raises:
         BundleError: the exported graph asks for other inputs than these.
     """
     core = _with_folded_scales(_core_graph(network))
     prefix = _prefix_graph(transform, core.opset_import, core.ir_version)
-    joined = _joined(prefix, core)
+    joined = _joined(prefix, core, n_outputs)
     onnx.checker.check_model(joined, full_check=True)
     onnx.save(joined, path)
 
@@ -129,15 +131,16 @@ def _with_folded_scales(core: onnx.ModelProto) -> onnx.ModelProto:
     return core
 
 
-def _joined(prefix: onnx.ModelProto, core: onnx.ModelProto) -> onnx.ModelProto:
+def _joined(prefix: onnx.ModelProto, core: onnx.ModelProto, n_outputs: int | None) -> onnx.ModelProto:
     core = onnx.compose.add_prefix(core, "network/")
     joined = onnx.compose.merge_models(prefix, core, io_map=[("inputs", core.graph.input[0].name)])
     last = joined.graph.output[0].name
-    flatten = helper.make_node("Reshape", [last, "one_axis"], [OUTPUT])
-    joined.graph.initializer.append(numpy_helper.from_array(np.array([-1], dtype=np.int64), "one_axis"))
-    joined.graph.node.append(flatten)
+    shape = [-1] if n_outputs is None else [-1, n_outputs]
+    reshape = helper.make_node("Reshape", [last, "shape_of_score"], [OUTPUT])
+    joined.graph.initializer.append(numpy_helper.from_array(np.array(shape, dtype=np.int64), "shape_of_score"))
+    joined.graph.node.append(reshape)
     del joined.graph.output[:]
-    joined.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n_events"]))
+    joined.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n_events", *shape[1:]]))
     return joined
 
 
@@ -279,12 +282,14 @@ def assert_parity(
         rows = parity_rows(features, transform, n_rows, seed)
         inputs = transform.apply(rows)
         exported = session.run([OUTPUT], {INPUT: rows})[0]
-        expected = np.asarray(keras.ops.convert_to_numpy(network(inputs, training=False)))[:, 0]
+        expected = np.asarray(keras.ops.convert_to_numpy(network(inputs, training=False))).reshape(exported.shape)
         difference = np.abs(exported - expected).max()
-        if not difference <= PARITY_TOLERANCE:
+        # What is no score between 0 and 1 is rounded in proportion.
+        tolerance = PARITY_TOLERANCE * max(1.0, float(np.abs(expected).max()))
+        if not difference <= tolerance:
             msg = f"ONNX and Keras scores of {n_rows} events differ by {difference:g}"
             advice = _advice(inputs, transform, network)
-            raise BundleError(f"{msg}; at most {PARITY_TOLERANCE:g} is rounding{advice}")
+            raise BundleError(f"{msg}; at most {tolerance:g} is rounding{advice}")
         largest = max(largest, float(difference))
     return largest
 

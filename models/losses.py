@@ -1,7 +1,7 @@
 """Losses: what training makes small.
 
-Owns the table of losses and how a Keras loss is made of one. A loss is a function of the label, 0 or 1, of the last
-layer's output z, and of ``read``, the output's reading as a value near 0 or 1. Those that come from probabilities or
+Owns the tables of losses and how a Keras loss is made of one. A loss is a function of the label, of the last layer's
+output z, and of ``read``, the output's reading as a value that is near the label. Those that come from probabilities or
 from a decision take z as it is, where they do not saturate; those that measure a distance to the label take its
 reading. Negative weights count with their sign in all of them.
 """
@@ -16,7 +16,10 @@ Tensor = Any
 """An array of the backend, or what stands for one while a program is traced."""
 
 Reading = Callable[[Tensor], Tensor]
-"""The last layer's output → the value that is near 0 for background and near 1 for signal."""
+"""The last layer's output → the value that is near the label: 0 for background, 1 for signal, or a quantity."""
+
+Loss = Callable[[Tensor, Tensor, Reading], Tensor]
+"""Labels, outputs and reading → loss of each output of each event, or one for each event with a last axis of 1."""
 
 
 def cross_entropy(labels: Tensor, z: Tensor, read: Reading) -> Tensor:
@@ -81,24 +84,52 @@ def hinge(labels: Tensor, z: Tensor, read: Reading) -> Tensor:
     return ops.relu(1 - _sign(labels) * z)
 
 
-LOSSES: Mapping[str, Callable[[Tensor, Tensor, Reading], Tensor]] = {
+def categorical_cross_entropy(labels: Tensor, z: Tensor, read: Reading) -> Tensor:
+    """Return minus the logarithm of the true class' probability, softmax(z); a label is 1 for that class and else 0."""
+    from keras import ops
+
+    return -ops.sum(labels * ops.log_softmax(z), axis=-1, keepdims=True)
+
+
+def categorical_focal(labels: Tensor, z: Tensor, read: Reading) -> Tensor:
+    """Return the cross-entropy times (1 - p)², with p the probability of the true class, as ``focal``."""
+    from keras import ops
+
+    of_others = ops.sum((1 - labels) * ops.softmax(z), axis=-1, keepdims=True)
+    return categorical_cross_entropy(labels, z, read) * ops.square(of_others)
+
+
+DISTANCES: Mapping[str, Loss] = {"squared-error": squared_error, "absolute-error": absolute_error}
+"""Name in the experiment file → loss that compares the label with what the output is read as."""
+
+DECISIONS: Mapping[str, Loss] = {
     "cross-entropy": cross_entropy,
     "focal": focal,
-    "squared-error": squared_error,
-    "absolute-error": absolute_error,
+    **DISTANCES,
     "perceptron": perceptron,
     "hinge": hinge,
 }
-"""Name in the experiment file → loss of each output of each event."""
+"""Losses of outputs that each decide between 0 and 1."""
+
+CHOICES: Mapping[str, Loss] = {"cross-entropy": categorical_cross_entropy, "focal": categorical_focal, **DISTANCES}
+"""Losses of outputs that together choose one of several classes."""
+
+LOSSES = tuple(DECISIONS)
+"""Every name that there is."""
 
 
-def keras_loss(name: str, read: Reading) -> "keras.losses.Loss":
-    """Return one of ``LOSSES`` as Keras wants it: of labels and outputs ``(n_events, n_outputs)``, their mean."""
+def keras_loss(name: str, loss: Loss, read: Reading, n_classes: int | None = None) -> "keras.losses.Loss":
+    """Return a loss as Keras wants it: of labels and outputs ``(n_events, n_outputs)``, their mean.
+
+    With ``n_classes`` labels are indices of classes, shape ``(n_events, 1)``, and are unfolded into ones and zeros.
+    """
     import keras
 
     class OfOutput(keras.losses.Loss):  # type: ignore[misc]
         def call(self, labels: Tensor, outputs: Tensor) -> Tensor:
-            return keras.ops.mean(LOSSES[name](labels, outputs, read), axis=-1)
+            if n_classes:
+                labels = keras.ops.one_hot(keras.ops.cast(labels[:, 0], "int32"), n_classes)
+            return keras.ops.mean(loss(labels, outputs, read), axis=-1)
 
     return OfOutput(name=name.replace("-", "_"))
 

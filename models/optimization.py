@@ -4,7 +4,8 @@ Owns the keys of ``[training]`` that say so: the loss and the penalties beside i
 clipping, decay and caps of weights, averaged weights, precision; and how a ``Trainee`` is made of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
@@ -95,14 +96,16 @@ class OptimizationSpec(Declaration):
     @field_validator("optimizer", "loss")
     @classmethod
     def _is_in_its_table(cls, name: str | None, info: ValidationInfo) -> str | None:
-        table: Mapping[str, Any] = OPTIMIZERS if info.field_name == "optimizer" else LOSSES
+        table: Collection[str] = OPTIMIZERS if info.field_name == "optimizer" else LOSSES
         if name is not None and name not in table:
             hint = nearest_spelling(name, table)
             raise ValueError(f"received {name!r}{hint}; there are: {', '.join(sorted(table))}")
         return name
 
 
-def trainee_of(network: "keras.Model", loss: "keras.losses.Loss", spec: OptimizationSpec) -> "Trainee":
+def trainee_of(
+    network: "keras.Model", loss: "keras.losses.Loss", spec: OptimizationSpec, n_targets: int = 1
+) -> "Trainee":
     """Make a trainee of a network, which is trained in place."""
     import keras
 
@@ -113,12 +116,13 @@ def trainee_of(network: "keras.Model", loss: "keras.losses.Loss", spec: Optimiza
     optimizer = _optimizer(spec)
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     optimizer.build(weights)
+    trainee = Trainee(network, loss, optimizer, n_targets=n_targets)
     if spec.averaged_weights is None:
-        return Trainee(network, loss, optimizer)
+        return trainee
     # A variable that is made of another one's value may be that one.
-    values = values_of(Trainee(network, loss, optimizer).weights)
+    values = values_of(trainee.weights)
     averages = tuple(keras.Variable(value, trainable=False, name="average") for value in values)
-    return Trainee(network, loss, optimizer, averages, spec.averaged_weights.decay)
+    return replace(trainee, averages=averages, decay=spec.averaged_weights.decay)
 
 
 def _optimizer(spec: OptimizationSpec) -> "keras.optimizers.Optimizer":

@@ -24,9 +24,9 @@ from models.schedules import ScheduleSpec, learning_rates, problem
 from pipeline.dataset import EventArrays
 from pipeline.declare import Declaration
 from pipeline.errors import TrainingError
-from pipeline.normalise import InputTransform
 from pipeline.progress import Progress, nobody_watches
 from pipeline.shuffle import EventSource, source_of
+from pipeline.table import Packing
 
 if TYPE_CHECKING:
     import keras
@@ -134,7 +134,7 @@ class TrainingEvents:
 def training_events(
     train: EventArrays,
     validation: EventArrays,
-    transform: InputTransform,
+    packing: Packing,
     spec: TrainingSpec,
     folder: Path,
     seed: int,
@@ -144,7 +144,7 @@ def training_events(
 
     def source(name: str, part: EventArrays, batch_size: int) -> EventSource:
         path, random = folder / f"{name}.npy", np.random.default_rng(seed)
-        return source_of(part, transform, path, random, int(memory * len(part)), batch_size)
+        return source_of(part, packing, path, random, int(memory * len(part)), batch_size)
 
     return TrainingEvents(source("train", train, spec.batch_size), source("validation", validation, VALIDATION_BATCH))
 
@@ -348,12 +348,12 @@ def _refuse_non_finite(
 
 def _furthest(source: EventSource) -> tuple[NDArray[np.float32], float]:
     """Return, of each input and of the weight, the value furthest from 0; not a number is further than all."""
-    furthest = np.zeros(source.n_inputs + 2, dtype=np.float32)
+    furthest = np.zeros(source.shape.n_columns, dtype=np.float32)
     for block in source.in_order():
         # Column by column, since this runs only where memory may be short.
         found = np.array([column[np.argmax(_distance(column))] for column in block.rows.T])
         furthest = np.where(_distance(found) > _distance(furthest), found, furthest)
-    return furthest[:-2], float(furthest[-1])
+    return furthest[: source.shape.n_inputs], float(furthest[-1])
 
 
 def _distance(values: NDArray[np.float32]) -> NDArray[np.float32]:

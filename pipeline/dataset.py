@@ -6,6 +6,7 @@ Owns the layout of the folder and its integrity; how events get there is ``prepa
           train/features.npy     (n_events, n_features) float64, in the features' own units
                 spectators.npy   (n_events, n_spectators) float64, NaN where missing
                 label.npy        (n_events,) int8, index into the manifest's classes
+                target.npy       (n_events, n_targets) float64, in the targets' own units
                 sample.npy       (n_events,) int16, index into the manifest's samples
                 identity.npy     (n_events,) uint64
                 content.npy      (n_events, 1) uint64, by which an event is known again; (n_events, 0) without folds
@@ -29,11 +30,13 @@ from pipeline.errors import DataError
 from pipeline.normalise import InputTransform
 from pipeline.selection import CutFlow
 from pipeline.splitting import PARTS
+from pipeline.targets import TargetFacts
 
 STREAMED: Mapping[str, Any] = {
     "features": np.float64,
     "spectators": np.float64,
     "label": np.int8,
+    "target": np.float64,
     "sample": np.int16,
     "identity": np.uint64,
     "content": np.uint64,
@@ -41,7 +44,7 @@ STREAMED: Mapping[str, Any] = {
 }
 """The arrays that are written while events are read; training weights follow when the yields are known."""
 
-FORMAT = 6
+FORMAT = 7
 """Raised whenever the same declaration would give another dataset, or the manifest another shape."""
 
 WEIGHING_BLOCK = 1_000_000
@@ -76,6 +79,7 @@ class Manifest(Declaration):
     fold: int
     content: str
     classes: tuple[str, ...]
+    targets: tuple[TargetFacts, ...]
     samples: tuple[str, ...]
     spectators: tuple[str, ...]
     columns: dict[str, str]
@@ -96,6 +100,7 @@ class EventArrays:
     features: NDArray[np.float64]
     spectators: NDArray[np.float64]
     label: NDArray[np.int8]
+    target: NDArray[np.float64]
     sample: NDArray[np.int16]
     identity: NDArray[np.uint64]
     content: NDArray[np.uint64]

@@ -24,6 +24,7 @@ from pipeline.schema import check_columns
 from pipeline.selection import READ, CutFlow, select
 from pipeline.splitting import PARTS, assign_parts, content_identities, event_identities
 from pipeline.suspicion import suspicions
+from pipeline.targets import TargetFacts, TargetStatistics
 from pipeline.weights import LIGHTEST, NOT_NEGATIVE, physics_weights
 
 
@@ -36,6 +37,7 @@ class KeptEvents:
     features: NDArray[np.float64]
     spectators: NDArray[np.float64]
     labels: NDArray[np.int8]
+    targets: NDArray[np.float64]
     weights: NDArray[np.float64]
     identities: NDArray[np.uint64]
     contents: NDArray[np.uint64]
@@ -57,6 +59,7 @@ class Ledger:
     fold: int = 0
     read: Counter[tuple[int, Path]] = field(default_factory=Counter)
     left_out: int = 0
+    target_statistics: TargetStatistics = field(default_factory=lambda: TargetStatistics(0))
     label_values: dict[int, LabelValues] = field(default_factory=dict)
 
     @classmethod
@@ -64,7 +67,7 @@ class Ledger:
         """Begin with no events; the parts, those of one fold, are written into ``folder``."""
         dropped = [NOT_NEGATIVE] * (spec.weights.negative == "drop")
         widths = {"features": len(spec.features.inputs), "spectators": len(spec.features.spectators)}
-        widths["content"] = int(spec.split.folds > 1)
+        widths |= {"target": len(spec.targets), "content": int(spec.split.folds > 1)}
         return cls(
             spec,
             {part: PartStream(folder / part, widths) for part in PARTS},
@@ -72,27 +75,21 @@ class Ledger:
             np.zeros((len(PARTS), len(spec.samples), len(spec.classes))),
             CutFlow.start([cut.name for cut in spec.select] + dropped),
             fold,
+            target_statistics=TargetStatistics(len(spec.targets)),
         )
 
     def account(self, chunk: Chunk, file: SampleFile) -> KeptEvents:
         """Say of every event of a chunk where it went: label, derive, check, weigh, select."""
         n_read = len(chunk)
-        labels = class_indices(chunk, file.sample, self.spec.classes)
-        identities = event_identities(chunk, self.spec.split, file.sample.name, file.path.name, file.features_need)
-        labelled = labels != LEFT_OUT
+        chunk, labels, identities, targets = self._sought(chunk, file)
         self.read[file.index, file.path] += n_read
-        self.left_out += n_read - int(labelled.sum())
-        if isinstance(file.sample.label, LabelSpec):
-            column = np.asarray(chunk[file.sample.label.column])
-            self.label_values.setdefault(file.index, LabelValues()).update(column)
-        if not labelled.all():
-            chunk, labels, identities = chunk.keep(labelled), labels[labelled], identities[labelled]
-        chunk = self.spec.recipe.derived(chunk)
+        self.left_out += n_read - len(chunk)
         check_columns(chunk, self.spec.columns, self.spec.features.missing)
         weights = physics_weights(chunk, file.sample.weight, self.spec.weights)
         kept = self._cut(chunk, file.sample, labels, weights)
         if not kept.all():
-            chunk, labels, weights, identities = chunk.keep(kept), labels[kept], weights[kept], identities[kept]
+            chunk, labels, weights = chunk.keep(kept), labels[kept], weights[kept]
+            identities, targets = identities[kept], targets[kept]
         features = self.spec.recipe.matrix(chunk)
         missing, sentinels = self.spec.features.missing, self.statistics.sentinels
         refuse_missing(features, missing.refused(self.spec.features.inputs), sentinels, chunk.source)
@@ -102,10 +99,33 @@ class Ledger:
             features=features,
             spectators=self.spec.recipe.values(chunk, self.spec.features.spectators),
             labels=labels,
+            targets=targets,
             weights=weights,
             identities=identities,
             contents=self._contents(chunk, file),
         )
+
+    def _sought(
+        self, chunk: Chunk, file: SampleFile
+    ) -> tuple[Chunk, NDArray[np.int8], NDArray[np.uint64], NDArray[np.float64]]:
+        """Return the events that have a class and every target, with derived columns, and beside them what they have.
+
+        Classes and identities have shape ``(n_events,)``, targets ``(n_events, n_targets)``.
+        """
+        labels = class_indices(chunk, file.sample, self.spec.classes)
+        identities = event_identities(chunk, self.spec.split, file.sample.name, file.path.name, file.features_need)
+        if isinstance(file.sample.label, LabelSpec):
+            column = np.asarray(chunk[file.sample.label.column])
+            self.label_values.setdefault(file.index, LabelValues()).update(column)
+        labelled = labels != LEFT_OUT
+        if not labelled.all():
+            chunk, labels, identities = chunk.keep(labelled), labels[labelled], identities[labelled]
+        chunk = self.spec.recipe.derived(chunk)
+        targets = self.spec.recipe.values(chunk, tuple(self.spec.targets.values()))
+        known = np.isfinite(targets).all(axis=1)
+        if known.all():
+            return chunk, labels, identities, targets
+        return chunk.keep(known), labels[known], identities[known], targets[known]
 
     def _contents(self, chunk: Chunk, file: SampleFile) -> NDArray[np.uint64]:
         if self.spec.split.folds == 1:
@@ -141,6 +161,7 @@ class Ledger:
                 "features": kept.features.take(rows, axis=0),
                 "spectators": kept.spectators[rows],
                 "label": kept.labels[rows],
+                "target": kept.targets[rows],
                 "sample": np.full(len(rows), kept.sample, dtype=np.int16),
                 "identity": kept.identities[rows],
                 "content": kept.contents[rows],
@@ -148,7 +169,13 @@ class Ledger:
             }
             self.yields[index, kept.sample] += self._by_class(arrays["label"], arrays["physics_weight"])
         self.statistics.update(parts["train"]["features"], parts["train"]["identity"])
+        self.target_statistics.look(kept.targets)
+        self.target_statistics.learn(parts["train"]["target"])
         return parts
+
+    def target_facts(self) -> tuple[TargetFacts, ...]:
+        """Return what is known of each target."""
+        return self.target_statistics.facts(tuple(self.spec.targets))
 
     def class_problems(self, in_parts: NDArray[np.int64]) -> list[str]:
         """Return what forbids training, or judging what was trained: classes without events or weight in a part.

@@ -16,7 +16,7 @@ from pipeline.expressions import expression_problem
 from pipeline.features import FeatureSpec, Recipe
 from pipeline.layout import repeated_names
 from pipeline.normalise import NormaliseSpec
-from pipeline.samples import SampleSpec, classes_of
+from pipeline.samples import ALL_EVENTS, SampleSpec, classes_of
 from pipeline.schema import ColumnSpec
 from pipeline.selection import READ, SelectSpec
 from pipeline.sources import describe
@@ -36,6 +36,7 @@ class DataSpec(Declaration):
     samples: tuple[SampleSpec, ...] = Field(min_length=1)
     columns: dict[str, ColumnSpec] = Field(default_factory=dict)
     derive: dict[str, str] = Field(default_factory=dict)
+    targets: dict[str, str] = Field(default_factory=dict)
     select: tuple[SelectSpec, ...] = ()
     features: FeatureSpec
     normalise: NormaliseSpec = NormaliseSpec()
@@ -49,7 +50,6 @@ class DataSpec(Declaration):
             f"two samples are called {name!r}; every sample needs a name of its own"
             for name in repeated_names([sample.name for sample in samples])
         ]
-        problems += _class_problems(classes_of(samples))
         if problems:
             raise ValueError("; ".join(problems))
         return samples
@@ -66,13 +66,19 @@ class DataSpec(Declaration):
             raise ValueError("; ".join(problems))
         return select
 
-    @field_validator("derive")
+    @field_validator("derive", "targets")
     @classmethod
-    def _are_expressions(cls, derive: dict[str, str]) -> dict[str, str]:
-        problems = [f"{name} = {text!r}: {p}" for name, text in derive.items() if (p := expression_problem(text))]
+    def _are_expressions(cls, texts: dict[str, str]) -> dict[str, str]:
+        problems = [f"{name} = {text!r}: {p}" for name, text in texts.items() if (p := expression_problem(text))]
         if problems:
             raise ValueError("; ".join(problems))
-        return derive
+        return texts
+
+    @model_validator(mode="after")
+    def _say_what_is_to_be_found(self) -> "DataSpec":
+        if problems := [] if self.targets else _class_problems(self.classes):
+            raise ValueError(f"samples: {'; '.join(problems)}")
+        return self
 
     @model_validator(mode="after")
     def _inputs_do_not_tell(self) -> "DataSpec":
@@ -101,6 +107,8 @@ class DataSpec(Declaration):
 
 def _class_problems(classes: tuple[str, ...]) -> list[str]:
     """With two classes the names say which one is signal; anything else would leave that to the alphabet."""
+    if ALL_EVENTS in classes:
+        return ["label is missing: write label = 'signal', or a column that tells; or [targets] name what is sought"]
     if len(classes) < 2:
         return [f"one class only: {', '.join(classes)}; at least two are needed"]
     if len(classes) > 2:
@@ -168,10 +176,12 @@ def look_at_file(spec: DataSpec, index: int, path: Path) -> SampleFile:
     weight_needs = recipe.needed_for([sample.weight], available)
     spectators_need = recipe.needed_for(spec.features.spectators, available)
     cuts_need = recipe.needed_for([cut.keep for cut in spec.select], available)
+    targets_need = recipe.needed_for(spec.targets.values(), available)
     identity = frozenset(spec.split.columns(features_need))
-    _refuse_leaks(spec, sample, recipe, features_need, weight_needs)
+    _refuse_leaks(spec, sample, features_need, weight_needs, targets_need)
     declared = frozenset(spec.columns) - recipe.derive.keys()
-    needed = features_need | spectators_need | weight_needs | cuts_need | identity | sample.label_columns | declared
+    needed = features_need | spectators_need | weight_needs | cuts_need | targets_need | identity
+    needed |= sample.label_columns | declared
     kinds, spectator_kinds = (
         {name: str(found.columns[name]) for name in sorted(names) if name in available}
         for names in (features_need, spectators_need)
@@ -182,15 +192,16 @@ def look_at_file(spec: DataSpec, index: int, path: Path) -> SampleFile:
 def _refuse_leaks(
     spec: DataSpec,
     sample: SampleSpec,
-    recipe: Recipe,
     features_need: frozenset[str],
     weight_needs: frozenset[str],
+    targets_need: frozenset[str],
 ) -> None:
     identity = {name for name, column in spec.columns.items() if column.kind == "id"}
     identity |= set() if isinstance(spec.split.by, str) else set(spec.split.by)
     roles = {
         "the label": sample.label_columns,
         "a weight": weight_needs,
+        "a target": targets_need,
         "the identity of an event": identity,
     }
     for role, columns in roles.items():

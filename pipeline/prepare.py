@@ -214,6 +214,7 @@ def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: st
         fold=ledger.fold,
         content=content_hash(next(iter(ledger.streams.values())).folder.parent),
         classes=spec.classes,
+        targets=ledger.target_facts(),
         samples=tuple(sample.name for sample in spec.samples),
         spectators=spec.features.spectators,
         columns=files[0].kinds,

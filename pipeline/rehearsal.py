@@ -5,7 +5,7 @@ looks at all of them, and says what it found in those that are well.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pipeline.progress import Progress, nobody_watches
 from pipeline.sources import describe, iter_chunks
 from pipeline.splitting import PARTS
 from pipeline.suspicion import missing_shares, percent
+from pipeline.targets import TargetFacts
 
 SHOWN_FILES = 8
 
@@ -80,8 +81,16 @@ def _listed(title: str, texts: Sequence[str]) -> list[str]:
     return [title, *(f"  {text}" for text in texts)] if texts else []
 
 
-def rehearse(spec: DataSpec, folder: Path, progress: Progress = nobody_watches) -> Rehearsal:
-    """Read all samples as ``prepare`` would, keep nothing, and return every problem instead of raising the first."""
+def rehearse(
+    spec: DataSpec,
+    folder: Path,
+    progress: Progress = nobody_watches,
+    target_problems: Callable[[Sequence[TargetFacts]], list[str]] = lambda facts: [],
+) -> Rehearsal:
+    """Read all samples as ``prepare`` would, keep nothing, and return every problem instead of raising the first.
+
+    ``target_problems`` says what is wrong with the targets of all events, for the head that shall find them.
+    """
     problems: list[str] = []
     files = list(_files(spec, folder, problems))
     findings: list[FileFinding] = []
@@ -96,7 +105,7 @@ def rehearse(spec: DataSpec, folder: Path, progress: Progress = nobody_watches) 
         ledger.close()
     everything_read = not problems
     if everything_read:
-        problems += _training_problems(ledger, counts)
+        problems += _training_problems(ledger, counts) or target_problems(ledger.target_facts())
     parts = {part: dict(zip(spec.classes, map(int, row), strict=True)) for part, row in zip(PARTS, counts, strict=True)}
     # Of a part of the events a note could mislead: a feature is constant in the one file that is well.
     notes = ledger.notes() if everything_read else []

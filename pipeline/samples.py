@@ -20,6 +20,9 @@ from pipeline.sources import expand_files
 LEFT_OUT = -1
 """The class index of an event that its label leaves out."""
 
+ALL_EVENTS = "events"
+"""The one class of samples without a label, where ``[targets]`` say what is to be found."""
+
 LabelValue = int | float | str | bool
 
 
@@ -62,10 +65,10 @@ def _refuse_layout(**chosen: Any) -> None:
 
 
 class SampleSpec(Declaration):
-    """Events of one origin: a set of files of one layout."""
+    """Events of one origin: a set of files of one layout; a label is needed unless there are ``[targets]``."""
 
     name: str = Field(min_length=1)
-    label: str | LabelSpec
+    label: str | LabelSpec = ALL_EVENTS
     files: tuple[str, ...] = Field(min_length=1)
     tree: str | None = None
     weight: Annotated[str, BeforeValidator(_as_text)] = "1"

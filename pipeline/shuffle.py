@@ -31,8 +31,7 @@ from pipeline.dataset import ArrayStream, EventArrays
 from pipeline.declare import Declaration
 from pipeline.durable import flush
 from pipeline.errors import DataError
-from pipeline.normalise import InputTransform
-from pipeline.table import BLOCK, N_BESIDE_INPUTS, EventTable, iter_tables, table_of
+from pipeline.table import BLOCK, EventTable, Packing, RowShape, iter_tables, table_of
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ MOST_BUCKETS = 1024
 class Block:
     """Events and the order to take them in.
 
-    ``rows`` has shape ``(capacity, n_inputs + 2)``, ``order`` ``(capacity,)``. The first ``n_events`` of ``order``
+    ``rows`` has shape ``(capacity, n_columns)``, ``order`` ``(capacity,)``. The first ``n_events`` of ``order``
     are each of 0 to ``n_events - 1`` once; what follows, in both arrays, is 0: events without weight.
     """
 
@@ -67,8 +66,8 @@ class EventSource(Protocol):
         """Number of events of an epoch."""
 
     @property
-    def n_inputs(self) -> int:
-        """Number of inputs of the network."""
+    def shape(self) -> RowShape:
+        """What a row is made of."""
 
     @property
     def sum_of_weights(self) -> float:
@@ -96,9 +95,9 @@ class EventsInMemory:
         return len(self.table)
 
     @property
-    def n_inputs(self) -> int:
-        """Number of inputs of the network."""
-        return self.table.n_inputs
+    def shape(self) -> RowShape:
+        """What a row is made of."""
+        return self.table.shape
 
     @property
     def sum_of_weights(self) -> float:
@@ -123,7 +122,13 @@ class _Facts(Declaration):
 
     n_events: int
     n_inputs: int
+    n_targets: int
     sum_of_weights: float
+
+    @property
+    def shape(self) -> RowShape:
+        """What a row is made of."""
+        return RowShape(self.n_inputs, self.n_targets)
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ class EventsOnDisk:
 
     path: Path
     n_events: int
-    n_inputs: int
+    shape: RowShape
     sum_of_weights: float
     data_offset: int
     page_events: int
@@ -159,7 +164,7 @@ class EventsOnDisk:
             offset = _checked_offset(path, facts)
         except ValueError as error:
             raise DataError(f"{path} is no whole file of shuffled events: {error}") from None
-        return cls(path, facts.n_events, facts.n_inputs, facts.sum_of_weights, offset, page_events, block_events)
+        return cls(path, facts.n_events, facts.shape, facts.sum_of_weights, offset, page_events, block_events)
 
     def shuffled(self, random: np.random.Generator) -> Iterator[Block]:
         """Yield every event once, in blocks of random pages; the same state of ``random`` gives the same blocks."""
@@ -193,7 +198,7 @@ class EventsOnDisk:
         return [piece for piece in pieces if piece[1]]
 
     def _block(self, file: FileIO, pieces: Sequence[tuple[int, int]], random: np.random.Generator | None) -> Block:
-        rows = np.empty((self.block_events, self.n_inputs + N_BESIDE_INPUTS), dtype=np.float32)
+        rows = np.empty((self.block_events, self.shape.n_columns), dtype=np.float32)
         n_events = 0
         for first, n_rows in pieces:
             self._read(file, first, rows[n_events : n_events + n_rows])
@@ -213,7 +218,7 @@ class EventsOnDisk:
 
 def source_of(
     part: EventArrays,
-    transform: InputTransform,
+    packing: Packing,
     path: Path,
     random: np.random.Generator,
     memory_bytes: int,
@@ -223,7 +228,7 @@ def source_of(
 
     Args:
         part: the events.
-        transform: from features to inputs.
+        packing: from events to rows.
         path: where the shuffled file is, or shall be. One of as many events and inputs is taken to be the right
             one, so the name must tell of which dataset it is.
         random: decides the order of the file, together with ``memory_bytes``; as much is drawn where the file is
@@ -233,18 +238,17 @@ def source_of(
 
     """
     random_of_file = _child(random)
-    row_bytes = np.dtype(np.float32).itemsize * (transform.n_inputs + N_BESIDE_INPUTS)
+    row_bytes = np.dtype(np.float32).itemsize * packing.shape.n_columns
     if 2 * len(part) * row_bytes <= memory_bytes:
-        return EventsInMemory(table_of(part, transform))
+        return EventsInMemory(table_of(part, packing))
     page = batch_size * -(-PAGE // batch_size)
     block = page * max(1, memory_bytes // (COPIES * row_bytes * page))
-    if not _is_there(path, len(part), transform.n_inputs):
-        tables = iter_tables(part, transform)
-        shuffle_to_disk(tables, len(part), transform.n_inputs, path, random_of_file, memory_bytes)
+    if not _is_there(path, len(part), packing.shape):
+        shuffle_to_disk(iter_tables(part, packing), len(part), packing.shape, path, random_of_file, memory_bytes)
     return EventsOnDisk.open(path, page, block)
 
 
-def _is_there(path: Path, n_events: int, n_inputs: int) -> bool:
+def _is_there(path: Path, n_events: int, shape: RowShape) -> bool:
     try:
         found = EventsOnDisk.open(path, page_events=1, block_events=1)
     except FileNotFoundError:
@@ -252,13 +256,13 @@ def _is_there(path: Path, n_events: int, n_inputs: int) -> bool:
     except DataError as error:
         log.warning("shuffled again: %s", error)
         return False
-    return (found.n_events, found.n_inputs) == (n_events, n_inputs)
+    return (found.n_events, found.shape) == (n_events, shape)
 
 
 def shuffle_to_disk(
     tables: Iterator[EventTable],
     n_events: int,
-    n_inputs: int,
+    shape: RowShape,
     path: Path,
     random: np.random.Generator,
     memory_bytes: int,
@@ -271,7 +275,7 @@ def shuffle_to_disk(
     Args:
         tables: the events.
         n_events: how many there are.
-        n_inputs: how many inputs each table has.
+        shape: what the rows of each table are made of.
         path: the file that shall be; one that is there already is replaced.
         random: decides the order, together with ``memory_bytes``.
         memory_bytes: what the shuffle may take.
@@ -280,27 +284,27 @@ def shuffle_to_disk(
         DataError: more or fewer events came.
 
     """
-    n_bytes = n_events * (n_inputs + N_BESIDE_INPUTS) * np.dtype(np.float32).itemsize
+    n_bytes = n_events * shape.n_columns * np.dtype(np.float32).itemsize
     n_buckets = min(MOST_BUCKETS, max(1, -(-3 * n_bytes // memory_bytes)))
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp") as name:
         buckets = [Path(name) / f"bucket-{i}" for i in range(n_buckets)]
-        facts = _scatter(tables, n_inputs, buckets, random)
+        facts = _scatter(tables, shape, buckets, random)
         if facts.n_events != n_events:
             raise DataError(f"{path}: {facts.n_events} events came to be shuffled instead of {n_events}")
-        _gather(buckets, n_inputs, Path(name) / path.name, random)
+        _gather(buckets, shape.n_columns, Path(name) / path.name, random)
         _publish(Path(name) / path.name, path, facts)
     log.info("%d events shuffled in %d buckets: %s", n_events, n_buckets, path)
 
 
 def _scatter(
-    tables: Iterator[EventTable], n_inputs: int, buckets: Sequence[Path], random: np.random.Generator
+    tables: Iterator[EventTable], shape: RowShape, buckets: Sequence[Path], random: np.random.Generator
 ) -> _Facts:
     """Throw every event into a bucket of its own choice."""
     n_events, sum_of_weights = 0, 0.0
     for bucket in buckets:
         bucket.touch()
     for table in tables:
-        assert table.n_inputs == n_inputs, (table.n_inputs, n_inputs)
+        assert table.shape == shape, (table.shape, shape)
         n_events += len(table)
         sum_of_weights += table.sum_of_weights
         chosen = random.integers(len(buckets), size=len(table), dtype=np.uint16)  # of 16 bits: sorted by radix
@@ -310,22 +314,22 @@ def _scatter(
             # Opened each time: a process may hold few files open, on some systems fewer than there are buckets.
             with bucket.open("ab") as file:
                 file.write(piece.data)
-    return _Facts(n_events=n_events, n_inputs=n_inputs, sum_of_weights=sum_of_weights)
+    return _Facts(n_events=n_events, n_inputs=shape.n_inputs, n_targets=shape.n_targets, sum_of_weights=sum_of_weights)
 
 
-def _gather(buckets: Sequence[Path], n_inputs: int, path: Path, random: np.random.Generator) -> None:
+def _gather(buckets: Sequence[Path], n_columns: int, path: Path, random: np.random.Generator) -> None:
     """Write the events of one bucket after the other, each in random order; the buckets are used up."""
-    stream = ArrayStream(path, np.float32, (n_inputs + N_BESIDE_INPUTS,))
+    stream = ArrayStream(path, np.float32, (n_columns,))
     try:
         for bucket in buckets:
-            _append_permuted(stream, bucket, n_inputs, random)
+            _append_permuted(stream, bucket, n_columns, random)
             bucket.unlink()
     finally:
         stream.close()
 
 
-def _append_permuted(stream: ArrayStream, bucket: Path, n_inputs: int, random: np.random.Generator) -> None:
-    rows = np.fromfile(bucket, dtype=np.float32).reshape(-1, n_inputs + N_BESIDE_INPUTS)
+def _append_permuted(stream: ArrayStream, bucket: Path, n_columns: int, random: np.random.Generator) -> None:
+    rows = np.fromfile(bucket, dtype=np.float32).reshape(-1, n_columns)
     order = random.permutation(len(rows))
     for start in range(0, len(order), BLOCK):
         stream.append(rows[order[start : start + BLOCK]])
@@ -353,7 +357,7 @@ def _checked_offset(path: Path, facts: _Facts) -> int:
         np.lib.format.read_magic(file)
         found = np.lib.format.read_array_header_1_0(file)
         offset = file.tell()
-    shape = (facts.n_events, facts.n_inputs + N_BESIDE_INPUTS)
+    shape = (facts.n_events, facts.shape.n_columns)
     if found != (shape, False, np.dtype(np.float32)):
         raise ValueError(f"its header says {found[2]} {found[0]} instead of float32 {shape}")
     n_bytes, expected = path.stat().st_size, offset + 4 * shape[0] * shape[1]

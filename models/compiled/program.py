@@ -22,7 +22,7 @@ Tensor = Any
 class Trainee:
     """A network in training and everything that a step changes; ``averages`` are those of ``weights``.
 
-    ``averages`` is empty where none are asked for.
+    ``averages`` is empty where none are asked for. A row of events has ``n_targets`` targets.
     """
 
     network: "keras.Model"
@@ -30,6 +30,7 @@ class Trainee:
     optimizer: "keras.optimizers.Optimizer"
     averages: Sequence["keras.Variable"] = ()
     decay: float = 0.0
+    n_targets: int = 1
 
     @property
     def variables(self) -> list["keras.Variable"]:
@@ -48,10 +49,11 @@ class Trainee:
         return numbers_of(self.network.trainable_variables, self.network.non_trainable_variables)
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return inputs, labels ``(n, 1)`` and weights ``(n,)`` of packed rows ``(n, n_inputs + 2)``."""
-        inputs, labels, weights = rows[:, :-2], rows[:, -2:-1], rows[:, -1]
+        """Return inputs, targets ``(n, n_targets)`` and weights ``(n,)`` of packed rows ``(n, n_columns)``."""
+        first = -1 - self.n_targets
+        inputs, targets, weights = rows[:, :first], rows[:, first:-1], rows[:, -1]
         shape = self.network.input_shape[1:]
-        return inputs if len(shape) == 1 else ops.reshape(inputs, (-1, *shape)), labels, weights
+        return inputs if len(shape) == 1 else ops.reshape(inputs, (-1, *shape)), targets, weights
 
     def mean_loss(self, labels: Tensor, outputs: Tensor, weights: Tensor) -> Tensor:
         """Return the sum of weight times loss over the number of events, as ``fit`` has it; in single precision."""
@@ -88,7 +90,7 @@ class Program(Protocol):
         """Train on a span and return the sum of weight times loss over its events.
 
         Args:
-            rows: placed, shape ``(capacity, n_inputs + 2)``: inputs, label, weight.
+            rows: placed, shape ``(capacity, n_columns)``: inputs, targets, weight.
             order: placed, int32, shape ``(capacity,)``: which row comes when.
             rates: placed, float32, shape ``(n_steps_of_the_epoch,)``: the learning rate of each step.
             span: the steps; none of them only compiles.

@@ -18,6 +18,7 @@ def test_part() -> EventArrays:
     return EventArrays(
         features=generator.normal(label[:, None] * [0.8, 0.4], 1.0, (N_EVENTS, 2)),
         spectators=np.empty((N_EVENTS, 0)),
+        target=np.empty((N_EVENTS, 0)),
         label=label.astype(np.int8),
         sample=np.zeros(N_EVENTS, dtype=np.int16),
         identity=rows.astype(np.uint64),

@@ -31,7 +31,7 @@ def auc_of_training(dataset: PreparedDataset, folder: Path, seed: int, compiled:
     transform, test = dataset.manifest.transform, dataset.part("test")
     network = build(MODEL, transform.n_inputs, 2, seed)
     spec = TRAINING.model_copy(update={"compiled": compiled})
-    events = training_events(dataset.part("train"), dataset.part("validation"), transform, spec, folder, seed)
+    events = training_events(dataset.part("train"), dataset.part("validation"), Packing(transform), spec, folder, seed)
     record = train(network, head_of(MODEL).loss(), spec, events, transform.input_names, seed)
     assert record.is_compiled is compiled
     scores = network.predict(transform.apply(test.features), batch_size=4096, verbose=0)[:, 0]

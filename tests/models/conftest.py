@@ -19,7 +19,7 @@ from pipeline.layout import Layout
 from pipeline.missing import MissingSpec
 from pipeline.normalise import FeatureStatistics, InputTransform, NormaliseSpec, fit_transform
 from pipeline.shuffle import EventsInMemory
-from pipeline.table import table_of
+from pipeline.table import Packing, table_of
 
 Columns = dict[str, NDArray[Any]]
 
@@ -60,6 +60,7 @@ def arrays_of(features: NDArray[np.float64]) -> EventArrays:
     return EventArrays(
         features=features,
         spectators=np.empty((n_events, 0)),
+        target=np.empty((n_events, 0)),
         label=(rows % 2).astype(np.int8),
         sample=np.zeros(n_events, dtype=np.int16),
         identity=rows.astype(np.uint64),
@@ -99,7 +100,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     transform = learn_transform(features, NormaliseSpec(), MISSING)
     spec = ModelSpec(options={"widths": [16, 16]})
     network = build(spec, transform.n_inputs, 2, seed=1)
-    events = EventsInMemory(table_of(arrays_of(features), transform))
+    events = EventsInMemory(table_of(arrays_of(features), Packing(transform)))
     training = TrainingSpec(epochs=3, batch_size=256, learning_rate=1e-2)
     train(network, head_of(spec).loss(), training, TrainingEvents(events, events), transform.input_names, seed=1)
     scoring = scoring_network(network, head_of(spec))

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from models.build import ModelSpec, build, head_of
 from models.epochs import begin_epochs
-from models.losses import LOSSES
+from models.losses import DECISIONS as LOSSES
 from models.metrics import weighted_auc
 from models.optimization import OptimizationSpec
 from models.training import TrainingEvents, TrainingSpec, train

@@ -30,7 +30,7 @@ from pipeline.missing import MissingSpec
 from pipeline.normalise import InputTransform, NormaliseSpec
 from pipeline.progress import Progress, nobody_watches
 from pipeline.shuffle import EventsInMemory
-from pipeline.table import EventTable, pack, table_of
+from pipeline.table import EventTable, Packing, pack, table_of
 
 PLAIN = ModelSpec(options={"widths": [8], "batch_norm": False, "dropout": 0})
 DEFAULT = ModelSpec(options={"widths": [8, 8]})
@@ -276,13 +276,14 @@ def test_the_last_digits_of_a_large_number_reach_the_network(
         times,
         np.empty((2_000, 0)),
         (rows % 2).astype(np.int8),
+        np.empty((2_000, 0)),
         rows,
         rows,
         rows,
         np.ones(2_000),
         np.ones(2_000, np.float32),
     )
-    events = table_of(arrays, learn(times, NormaliseSpec(), MissingSpec()))
+    events = table_of(arrays, Packing(learn(times, NormaliseSpec(), MissingSpec())))
     network, _ = trained_on(events, events, SHORT, DEFAULT)
     assert weighted_auc(scores(network, events.inputs), events.labels) > 0.82
 
@@ -336,7 +337,15 @@ def arrays_of(events: EventTable) -> EventArrays:
     rows, weights = np.arange(len(events)), events.weights
     features = events.inputs.astype(np.float64)
     return EventArrays(
-        features, features[:, :0], events.labels.astype(np.int8), rows, rows, rows, weights.astype(np.float64), weights
+        features,
+        features[:, :0],
+        events.labels.astype(np.int8),
+        features[:, :0],
+        rows,
+        rows,
+        rows,
+        weights.astype(np.float64),
+        weights,
     )
 
 
@@ -346,7 +355,7 @@ def attempt(kind: str, folder: Path, transform: InputTransform, progress: Progre
     validation = mislabelled(toy(3_008, 2)) if kind == DISHEARTENING else toy(3_008, 2)
     network, parts = build(SMALL, 2, 2, seed=1), (arrays_of(toy(3_008, 1)), arrays_of(validation))
     with checkpoints_at(folder / "checkpoint", "key", every_seconds=0.0) as checkpoints:
-        events = training_events(*parts, transform, spec, folder, seed=1)
+        events = training_events(*parts, Packing(transform), spec, folder, seed=1)
         loss = head_of(SMALL).loss()
         record = train(network, loss, spec, events, ("pt", "eta"), 1, checkpoints, progress)
     return Attempt(folder, network, record)

@@ -54,19 +54,28 @@ def test_a_stream_of_another_type_has_another_hash(tmp_path: Path) -> None:
     assert len({hash_of_file(path) for path in tmp_path.iterdir()}) == 2
 
 
-NARROW = {"features": 1, "spectators": 0, "content": 0}
+NARROW = {"features": 1, "spectators": 0, "target": 0, "content": 0}
 
 
 def test_weights_are_written_from_sample_and_class(tmp_path: Path) -> None:
     stream = PartStream(tmp_path / "train", NARROW)
     labels, samples = np.array([0, 1, 1], np.int8), np.array([0, 0, 1], np.int16)
     weights, identity = np.array([1.0, 2.0, -3.0]), np.arange(3, dtype=np.uint64)
-    names = ("features", "spectators", "label", "sample", "identity", "content", "physics_weight")
+    names = ("features", "spectators", "target", "label", "sample", "identity", "content", "physics_weight")
     stream.append(
         dict(
             zip(
                 names,
-                (weights[:, None], np.empty((3, 0)), labels, samples, identity, np.empty((3, 0)), weights),
+                (
+                    weights[:, None],
+                    np.empty((3, 0)),
+                    np.empty((3, 0)),
+                    labels,
+                    samples,
+                    identity,
+                    np.empty((3, 0)),
+                    weights,
+                ),
                 strict=True,
             )
         )

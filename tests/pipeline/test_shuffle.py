@@ -17,7 +17,7 @@ from pipeline.dataset import EventArrays
 from pipeline.errors import DataError
 from pipeline.normalise import InputTransform
 from pipeline.shuffle import MOST_BUCKETS, Block, EventsInMemory, EventsOnDisk, EventSource, shuffle_to_disk, source_of
-from pipeline.table import EventTable, pack
+from pipeline.table import EventTable, Packing, RowShape, pack
 
 PAGE, BLOCK = 4, 8
 ROW_BYTES = 12
@@ -38,7 +38,7 @@ def shuffled_file(
     path: Path, n_events: int, seed: int = 1, n_buckets: int = 3, page: int = PAGE, block: int = BLOCK, size: int = 5
 ) -> EventsOnDisk:
     memory = max(1, 3 * n_events * ROW_BYTES // n_buckets)
-    shuffle_to_disk(tables(n_events, size), n_events, 1, path, np.random.default_rng(seed), memory)
+    shuffle_to_disk(tables(n_events, size), n_events, RowShape(1), path, np.random.default_rng(seed), memory)
     return EventsOnDisk.open(path, page, block)
 
 
@@ -83,7 +83,7 @@ def test_in_order_is_the_order_that_events_are_stored_in(tmp_path: Path, n_event
 
 def test_of_no_events_there_are_no_blocks(tmp_path: Path) -> None:
     for source in sources(tmp_path, 0):
-        assert (source.n_events, source.n_inputs, source.sum_of_weights) == (0, 1, 0.0)
+        assert (source.n_events, source.shape.n_inputs, source.sum_of_weights) == (0, 1, 0.0)
         assert list(source.in_order()) == list(source.shuffled(np.random.default_rng(1))) == []
 
 
@@ -208,7 +208,7 @@ def test_the_shuffle_itself_takes_no_more_memory_than_it_was_given(tmp_path: Pat
     tracemalloc.start()
     try:
         random = np.random.default_rng(1)
-        shuffle_to_disk(tables(300_000, 1000), 300_000, 1, tmp_path / "events.npy", random, memory)
+        shuffle_to_disk(tables(300_000, 1000), 300_000, RowShape(1), tmp_path / "events.npy", random, memory)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -229,7 +229,7 @@ def test_a_shuffle_that_is_interrupted_leaves_nothing_behind(tmp_path: Path, err
         raise error("in the middle")
 
     with pytest.raises(error, match="in the middle"):
-        shuffle_to_disk(broken(), 10, 1, tmp_path / "events.npy", np.random.default_rng(1), 30)
+        shuffle_to_disk(broken(), 10, RowShape(1), tmp_path / "events.npy", np.random.default_rng(1), 30)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -241,7 +241,7 @@ def test_a_shuffle_that_succeeds_leaves_the_file_and_its_facts(tmp_path: Path) -
 @pytest.mark.parametrize("promised", [22, 24])
 def test_more_or_fewer_events_than_promised_are_refused(tmp_path: Path, promised: int) -> None:
     with pytest.raises(DataError, match=rf"events\.npy: 23 events came to be shuffled instead of {promised}"):
-        shuffle_to_disk(tables(23), promised, 1, tmp_path / "events.npy", np.random.default_rng(1), 100)
+        shuffle_to_disk(tables(23), promised, RowShape(1), tmp_path / "events.npy", np.random.default_rng(1), 100)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -283,6 +283,7 @@ def part(n_events: int) -> EventArrays:
     return EventArrays(
         features=np.arange(n_events, dtype=np.float64)[:, None],
         spectators=np.empty((n_events, 0)),
+        target=np.empty((n_events, 0)),
         label=np.zeros(n_events, dtype=np.int8),
         sample=np.zeros(n_events, dtype=np.int16),
         identity=np.arange(n_events, dtype=np.uint64),
@@ -293,7 +294,7 @@ def part(n_events: int) -> EventArrays:
 
 
 def source_at(path: Path, n_events: int, memory: int, seed: int = 1, batch_size: int = 100) -> EventSource:
-    return source_of(part(n_events), TRANSFORM, path, np.random.default_rng(seed), memory, batch_size)
+    return source_of(part(n_events), Packing(TRANSFORM), path, np.random.default_rng(seed), memory, batch_size)
 
 
 def test_events_stay_in_memory_while_they_fill_no_more_than_half_of_it(tmp_path: Path) -> None:
@@ -307,7 +308,7 @@ def test_events_stay_in_memory_while_they_fill_no_more_than_half_of_it(tmp_path:
 def test_both_sources_have_the_same_events_and_the_same_sum_of_weights(tmp_path: Path) -> None:
     for memory in (10**9, 50_000):
         found = source_at(tmp_path / "events.npy", 5000, memory)
-        assert (found.n_events, found.n_inputs, found.sum_of_weights) == (5000, 1, 2500.0)
+        assert (found.n_events, found.shape.n_inputs, found.sum_of_weights) == (5000, 1, 2500.0)
         assert_has_every_event_once(found)
 
 
@@ -332,7 +333,7 @@ def test_whether_the_file_was_there_does_not_change_what_is_drawn_afterwards(tmp
     drawn = []
     for _ in range(2):
         random = np.random.default_rng(1)
-        found = source_of(part(5000), TRANSFORM, tmp_path / "events.npy", random, 50_000, 100)
+        found = source_of(part(5000), Packing(TRANSFORM), tmp_path / "events.npy", random, 50_000, 100)
         drawn.append([numbers(block) for block in found.shuffled(random)])
     assert drawn[0] == drawn[1]
 

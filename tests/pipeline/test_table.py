@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.dataset import EventArrays
 from pipeline.normalise import InputTransform
-from pipeline.table import EventTable, iter_tables, pack, table_of
+from pipeline.table import EventTable, Packing, iter_tables, pack, table_of
 
 TRANSFORM = InputTransform(
     features=("pt", "met"),
@@ -23,6 +23,7 @@ def part(n_events: int) -> EventArrays:
     return EventArrays(
         features=np.where(random.random((n_events, 2)) < 0.1, -999.0, random.normal(size=(n_events, 2))),
         spectators=np.empty((n_events, 0)),
+        target=np.empty((n_events, 0)),
         label=random.integers(0, 2, n_events).astype(np.int8),
         sample=np.zeros(n_events, dtype=np.int16),
         identity=np.arange(n_events, dtype=np.uint64),
@@ -53,7 +54,7 @@ def test_weights_are_added_up_in_double_precision() -> None:
 
 def test_the_table_of_a_part_is_what_the_network_sees_of_it() -> None:
     events = part(100)
-    table = table_of(events, TRANSFORM)
+    table = table_of(events, Packing(TRANSFORM))
     assert np.array_equal(table.inputs, TRANSFORM.apply(events.features))
     assert np.array_equal(table.labels, events.label)
     assert np.array_equal(table.weights, events.training_weight)
@@ -63,24 +64,24 @@ def test_the_table_of_a_part_is_what_the_network_sees_of_it() -> None:
 @pytest.mark.parametrize("n_events", [1, 7, 100, 1000])
 def test_a_part_block_by_block_is_the_whole_part(n_events: int) -> None:
     events = part(100)
-    tables = list(iter_tables(events, TRANSFORM, n_events))
+    tables = list(iter_tables(events, Packing(TRANSFORM), n_events))
     assert max(map(len, tables)) == min(n_events, 100)
-    assert np.array_equal(np.concatenate([table.rows for table in tables]), table_of(events, TRANSFORM).rows)
+    assert np.array_equal(np.concatenate([table.rows for table in tables]), table_of(events, Packing(TRANSFORM)).rows)
 
 
 def test_a_part_of_several_blocks_fills_one_table() -> None:
     events = part(70_000)
-    assert np.array_equal(table_of(events, TRANSFORM).inputs, TRANSFORM.apply(events.features))
+    assert np.array_equal(table_of(events, Packing(TRANSFORM)).inputs, TRANSFORM.apply(events.features))
 
 
 def test_a_part_without_events_is_an_empty_table() -> None:
-    table = table_of(part(0), TRANSFORM)
+    table = table_of(part(0), Packing(TRANSFORM))
     assert (table.rows.shape, table.n_inputs, table.sum_of_weights) == ((0, 5), 3, 0.0)
-    assert list(iter_tables(part(0), TRANSFORM)) == []
+    assert list(iter_tables(part(0), Packing(TRANSFORM))) == []
 
 
 def test_the_table_does_not_change_with_the_events_it_was_made_of() -> None:
     events = part(10)
-    table = table_of(events, TRANSFORM)
+    table = table_of(events, Packing(TRANSFORM))
     events.training_weight[:] = 0
     assert table.weights.any()
