@@ -65,7 +65,7 @@ class ModelSpec(Declaration):
             problems += self._option_problems()
         if not any(problems) and ARCHITECTURES[self.architecture].output and self.head != "binary":
             problems.append(
-                f"architecture {self.architecture!r} has one output that decides: head = 'binary' is its own"
+                f"architecture {self.architecture!r} decides between two classes: head = 'binary' is its own"
             )
         if any(problems):
             raise ValueError("; ".join(filter(None, problems)))
@@ -117,5 +117,5 @@ def scoring_network(network: "keras.Model", head: Head, targets: TargetTransform
 
     said = head.output.score(network.outputs[0])
     if targets is not None and not targets.changes_nothing:
-        said = said * np.float32(targets.scale) + np.float32(targets.offset)
+        said = said * np.array(targets.scale, np.float32) + np.array(targets.offset, np.float32)
     return keras.Model(network.input, said, name="scoring")

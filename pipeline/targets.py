@@ -41,7 +41,7 @@ class TargetTransform(Declaration):
 
     def apply(self, targets: Matrix) -> NDArray[np.float32]:
         """Return (targets - offset) / scale, shape ``(n_events, n_targets)``."""
-        normalised = (targets - np.array(self.offset)) / np.array(self.scale)
+        normalised: Matrix = (targets - np.array(self.offset)) / np.array(self.scale)
         return normalised.astype(np.float32)
 
 

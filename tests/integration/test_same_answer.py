@@ -12,6 +12,7 @@ from models.metrics import weighted_auc
 from models.training import TrainingSpec, train, training_events
 from pipeline.dataset import PreparedDataset
 from pipeline.prepare import prepare
+from pipeline.table import Packing
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = ModelSpec(options={"dropout": 0.1})
