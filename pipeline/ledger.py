@@ -122,7 +122,7 @@ class Ledger:
             chunk, labels, identities = chunk.keep(labelled), labels[labelled], identities[labelled]
         chunk = self.spec.recipe.derived(chunk)
         targets = self.spec.recipe.values(chunk, tuple(self.spec.targets.values()))
-        known: NDArray[np.bool_] = np.isfinite(targets).all(axis=1)
+        known = np.asarray(np.isfinite(targets).all(axis=1), dtype=np.bool_)
         if known.all():
             return chunk, labels, identities, targets
         return chunk.keep(known), labels[known], identities[known], targets[known]
