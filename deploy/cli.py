@@ -129,7 +129,9 @@ def score(
     tree: Annotated[str | None, typer.Option(help="TTree or RNTuple, where it is not the training files'.")] = None,
     columns: Annotated[str | None, typer.Option(help="Names of a CSV without header, separated by commas.")] = None,
     separator: Annotated[str | None, typer.Option(help="Separator of a CSV.")] = None,
-    score_column: Annotated[str, typer.Option(help="Name of the added column.")] = "score",
+    score_column: Annotated[
+        str, typer.Option(help="Name of the added column, or what the names of several begin with.")
+    ] = "score",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that Winnow has not written.")] = False,
     as_json: AsJson = False,
     as_flow: AsFlow = False,

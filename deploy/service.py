@@ -217,9 +217,13 @@ def _answer(reference: ModelReference, body: bytes, max_events: int) -> Response
 
 
 def _scored(bundle: Bundle, chunk: Chunk) -> dict[str, object]:
-    """Return the scores and, where the bundle has them, which cuts they pass and the probabilities of signal."""
+    """Return the scores and, where the bundle has them, which cuts they pass and the probabilities of signal.
+
+    Of a network with several outputs, or of one that finds quantities, each has a list under its name.
+    """
     scores = bundle.score(chunk)
-    answer: dict[str, object] = {"scores": scores.tolist()}
+    named = {name: column.tolist() for name, column in bundle.output_columns(scores).items()}
+    answer: dict[str, object] = {"scores": scores.tolist() if scores.ndim == 1 else named}
     if bundle.manifest.cuts:
         passes = bundle.passes(chunk, scores)
         answer["passes"] = {name.removeprefix(PASSES): events.tolist() for name, events in passes.items()}
@@ -237,6 +241,7 @@ def _description(model: ServedModel) -> dict[str, object]:
         "version": reference.version,
         "digest": reference.bundle.digest,
         "classes": manifest.classes,
+        "outputs": manifest.outputs,
         "columns": reference.bundle.columns_to_read,
         "problem": model.problem,
     }

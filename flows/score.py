@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from flows.journal import JOURNAL, Journal, ScoredFile, announce, record
 from flows.reference import ModelReference
 from flows.steps import Run, directly
-from models.bundle import Bundle
+from models.bundle import SCORE, Bundle
 from pipeline.ahead import ahead
 from pipeline.chunk import Chunk
 from pipeline.dataset import hash_of_file
@@ -39,10 +39,13 @@ CHUNK_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """How files are scored: a layout where it is not the training files', and the name of the new column."""
+    """How files are scored: a layout where it is not the training files', and the name of the new column.
+
+    Where there are several, ``score_electron`` and so on, ``score_column`` is what their names begin with.
+    """
 
     layout: Layout | None = None
-    score_column: str = "score"
+    score_column: str = SCORE
     overwrite: bool = False
 
 
@@ -145,7 +148,7 @@ def _refuse_collisions(files: Sequence[Path], out: Path) -> None:
 
 
 def _refuse_shared_name(bundle: Bundle, score_column: str) -> None:
-    if score_column in bundle.companion_types:
+    if set(bundle.output_names(score_column)) & bundle.companion_types.keys():
         added = ", ".join(bundle.companion_types)
         msg = f"--score-column {score_column}: this model adds a column of that name; choose another than {added}"
         raise DeclarationError(msg)
@@ -268,9 +271,10 @@ def _write_scores(
     """Write the scored file and return how many events were read and how many written."""
     events_in = 0
     chunks = iter_chunks(path, bundle.columns_to_read, layout=layout, chunk_bytes=CHUNK_BYTES, keep_original=True)
+    new_columns = dict.fromkeys(bundle.output_names(options.score_column), np.dtype(np.float32))
     # Three stages at once: one chunk is read while one is scored and one is written.
     with (
-        open_sink(target, path, layout, {options.score_column: np.dtype(np.float32), **bundle.companion_types}) as sink,
+        open_sink(target, path, layout, {**new_columns, **bundle.companion_types}) as sink,
         closing(ahead(chunks)) as read,
         closing(ahead((chunk, _added(bundle, chunk, options.score_column)) for chunk in read)) as scored,
     ):
@@ -284,7 +288,7 @@ def _write_scores(
 
 def _added(bundle: Bundle, chunk: Chunk, score_column: str) -> dict[str, NDArray[Any]]:
     scores = bundle.score(chunk)
-    return {score_column: scores, **bundle.companions(chunk, scores)}
+    return {**bundle.output_columns(scores, score_column), **bundle.companions(chunk, scores)}
 
 
 def layout_for(path: Path, bundle: Bundle, given: Layout | None) -> Layout:

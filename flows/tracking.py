@@ -257,7 +257,7 @@ def signature_of(bundle: Bundle) -> ModelSignature:
         columns.append(
             ColSpec(Array(DataType.double) if is_list else _SIGNATURE_TYPES.get(kind, DataType.double), name)
         )
-    given = {"score": np.dtype(np.float32), **bundle.companion_types}
+    given = {**dict.fromkeys(bundle.output_names(), np.dtype(np.float32)), **bundle.companion_types}
     outputs = [ColSpec(DataType.boolean if t == np.bool_ else DataType.float, name) for name, t in given.items()]
     return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs))
 

@@ -35,6 +35,7 @@ from models.calibration import Calibration
 from models.companions import PASSES, PROBABILITY, CutVariables, columns_of_cuts, companion_types
 from models.cuts import Cut
 from models.folds import NEW, KnownEvents
+from models.heads import HEADS
 from pipeline.chunk import Chunk, chunk_of_frame
 from pipeline.dataset import hash_of_file
 from pipeline.declare import Declaration, problems_of
@@ -48,6 +49,9 @@ from pipeline.splitting import content_identities
 FORMAT = 1
 MANIFEST, CHECKSUM = "bundle.json", "bundle.sha256"
 MODEL, NETWORK, KNOWN_EVENTS = "model.onnx", "model.keras", "known-events.npy"
+SCORE = "score"
+"""The column of a score, or the beginning of its name, unless another is asked for."""
+
 BLOCK = 1024
 """Events in one call of the network: small enough for the cache of one core."""
 
@@ -71,7 +75,7 @@ class BundleManifest(Declaration):
     name: str
     classes: tuple[str, ...]
     head: str = "binary"
-    outputs: tuple[str, ...] = ("score",)
+    outputs: tuple[str, ...] = (SCORE,)
     recipe: Recipe
     columns: dict[str, str]
     layouts: tuple[Layout, ...]
@@ -128,6 +132,19 @@ class Bundle:
     def columns_to_read(self) -> dict[str, str]:
         """The raw columns that events must have to be scored and cut on, with their kinds."""
         return {**self.manifest.columns, **self.manifest.cut_columns}
+
+    def output_names(self, score_column: str = SCORE) -> tuple[str, ...]:
+        """Return the names of the columns that hold the score, or one for each output, as ``score_electron``.
+
+        ``score_column`` stands in the place of what they begin with.
+        """
+        outputs, prefix = self.manifest.outputs, HEADS[self.manifest.head].prefix
+        return outputs if score_column == SCORE else tuple(score_column + name.removeprefix(prefix) for name in outputs)
+
+    def output_columns(self, scores: NDArray[np.float32], score_column: str = SCORE) -> dict[str, NDArray[np.float32]]:
+        """Return what ``score`` gives column by column: name → shape ``(n_events,)``."""
+        columns = scores.reshape(len(scores), len(self.manifest.outputs)).T
+        return dict(zip(self.output_names(score_column), columns, strict=True))
 
     @cached_property
     def companion_types(self) -> dict[str, np.dtype[Any]]:
@@ -360,10 +377,11 @@ class RegisteredModel:
         self.bundle = bundle
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return one score for each row, in a column ``score``, and beside it what ``Bundle.companions`` gives."""
+        """Return the columns that hold the scores of each row, and beside them what ``Bundle.companions`` gives."""
         chunk = chunk_of_frame(frame)
         scores = self.bundle.score(chunk)
-        return pd.DataFrame({"score": scores, **self.bundle.companions(chunk, scores)}, index=frame.index)
+        columns = {**self.bundle.output_columns(scores), **self.bundle.companions(chunk, scores)}
+        return pd.DataFrame(columns, index=frame.index)
 
 
 def _load_pyfunc(folder: str) -> RegisteredModel:
