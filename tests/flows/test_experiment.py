@@ -111,7 +111,7 @@ def test_problems_in_different_sections_are_told_together(tmp_path: Path) -> Non
         GOOD.replace("label", "lable", 1) + "[training]\nepoch = 3\n[weights]\nnegative = 'kep'\n[split]\nfolds = 0\n"
     )
     paths = {problem.split(":")[0] for problem in problems(tmp_path, text)}
-    expected = {"samples[muons].lable", "samples[muons].label", "training.epoch", "weights.negative", "split.folds"}
+    expected = {"samples[muons].lable", "training.epoch", "weights.negative", "split.folds"}
     assert paths == expected
 
 
@@ -125,3 +125,30 @@ def test_a_head_that_does_not_fit_the_classes_is_refused(tmp_path: Path) -> None
 def test_a_syntax_error_has_its_line(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match=r"is not valid TOML: .*line 3"):
         load_experiment(written(tmp_path, GOOD.replace('"pion-muon"', '"pion-muon')))
+
+
+SOUGHT = GOOD.replace('label = "signal"\n', "").replace('label = "background"\n', "")
+ENERGY = "[targets]\nenergy = 'true_energy'\n"
+
+
+@pytest.mark.parametrize("head", ["multi-label", "regression"])
+def test_with_targets_a_sample_needs_no_label(tmp_path: Path, head: str) -> None:
+    content = load_experiment(written(tmp_path, SOUGHT + ENERGY + f"[model]\nhead = '{head}'\n")).content
+    assert content.classes == ("events",)
+    assert content.training.loss == {"multi-label": "cross-entropy", "regression": "squared-error"}[head]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (SOUGHT, "label is missing: write label = 'signal'"),
+        (GOOD + ENERGY, "model.head = 'binary' finds a class, and there are [targets]"),
+        (GOOD + "[model]\nhead = 'regression'\n", "model.head = 'regression' needs [targets], each a number"),
+        (GOOD + "[training]\nloss = 'hinge'\n[model]\nhead = 'softmax'\n", "'hinge' is none of head = 'softmax'"),
+        (GOOD + "[model]\nhead = 'sofmax'\n", "head = 'sofmax' is not known (did you mean 'softmax'?)"),
+        (GOOD.replace('"signal"', '"muon"').replace('"background"', '"pion"'), "received label 'muon'"),
+    ],
+)
+def test_what_is_sought_and_the_head_have_to_agree(tmp_path: Path, text: str, line: str) -> None:
+    [problem] = problems(tmp_path, text)
+    assert line in problem
