@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline.blocks import Block
 from pipeline.declare import Declaration
 from pipeline.errors import DataError
 from pipeline.missing import MissingSpec, is_missing
@@ -194,7 +195,8 @@ class InputTransform(Declaration):
 
     ``y = clip((x - offset) * scale)`` for each feature, or between knots for ``quantile``; then one flag for
     each feature in ``flagged``. Computed in double precision, handed on in single. ``refused`` are the features
-    that may not be missing, by their place: whoever scores events looks at them first.
+    that may not be missing, by their place: whoever scores events looks at them first. ``blocks`` are the features
+    that belong together.
     """
 
     features: tuple[str, ...]
@@ -206,6 +208,7 @@ class InputTransform(Declaration):
     clip: float | None
     knots: tuple[tuple[float, ...], ...] | None = None
     refused: dict[int, str] = Field(default_factory=dict)
+    blocks: tuple[Block, ...] = ()
 
     @property
     def n_inputs(self) -> int:
