@@ -120,7 +120,7 @@ class Bundle:
     def _needed(self) -> tuple[frozenset[str], frozenset[str]]:
         """The raw and the derived columns that the features need."""
         recipe, available = self.manifest.recipe, self.manifest.columns
-        return recipe.needed_for(recipe.inputs, available), recipe.derived_for(recipe.inputs, available)
+        return recipe.needed_for(recipe.texts, available), recipe.derived_for(recipe.texts, available)
 
     @cached_property
     def columns_to_read(self) -> dict[str, str]:
@@ -161,7 +161,7 @@ class Bundle:
             DataError: a feature is missing whose policy is ``refuse``; and as for ``features``.
         """
         features, transform = self.features(chunk), self.manifest.transform
-        refuse_missing(features, transform.refused, transform.sentinels, chunk.source)
+        refuse_missing(features, transform.refused, transform.sentinels, chunk.source, transform.blocks)
         return self.score_features(features, self._contents(chunk))
 
     def score_frame(self, frame: pd.DataFrame) -> NDArray[np.float32]:

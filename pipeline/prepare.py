@@ -226,7 +226,7 @@ def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: st
         cut_flow=ledger.cut_flow.to_json(),
         yields=_by_name(spec, ledger.yields.sum(axis=0)),
         training_factors=tuple(factors.tolist()),
-        n_missing=dict(zip(spec.features.inputs, statistics.n_missing.tolist(), strict=True)),
+        n_missing=dict(zip(map(str, statistics.variables), statistics.n_missing.tolist(), strict=True)),
         transform=transform,
     )
 

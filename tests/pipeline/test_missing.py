@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from pipeline.blocks import InputSpec
 from pipeline.errors import DataError
 from pipeline.missing import MissingSpec, is_missing, refuse_missing
 
@@ -61,7 +62,7 @@ def test_a_feature_that_may_not_be_missing_is_refused_with_the_count() -> None:
     features, spec = np.array([[np.nan, 1.0], [1.0, -9.0], [1.0, np.nan]]), MissingSpec(policy="refuse", values=(-9.0,))
     with pytest.raises(DataError, match=r"these: feature 'b' is missing in 2 of 3 events, and its policy is 'refuse'"):
         refuse_missing(features, {1: "b"}, [spec.values] * 2, "these")
-    assert spec.refused(["a", "b"]) == {0: "a", 1: "b"}
+    assert spec.refused(InputSpec(inputs=("a", "b"))) == {0: "a", 1: "b"}
 
 
 def test_other_features_may_be_missing() -> None:

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipeline import normalise
+from pipeline.blocks import InputSpec
 from pipeline.errors import DataError
+from pipeline.feature_statistics import BLOCK, SAMPLE_SIZE, FeatureStatistics
 from pipeline.missing import MissingSpec
-from pipeline.normalise import SAMPLE_SIZE, FeatureStatistics, InputTransform, NormaliseSpec, fit_transform
+from pipeline.normalise import InputTransform, NormaliseSpec, fit_transform
 
 VALUES = st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, -999.0])
 MATRICES = hnp.arrays(np.float64, st.tuples(st.integers(0, 60), st.just(2)), elements=VALUES)
@@ -30,7 +31,7 @@ def fitted(features: Any, method: Any = "standard", clip: float = 100.0, **missi
     matrix = np.asarray(features, dtype=np.float64).reshape(len(features), -1)
     names, spec = tuple(f"x{i}" for i in range(matrix.shape[1])), MissingSpec.model_validate(missing)
     statistics = learnt(matrix, [spec.of(name).values for name in names])
-    return fit_transform(statistics, names, NormaliseSpec(method=method, clip=clip), spec)
+    return fit_transform(statistics, InputSpec(inputs=names), NormaliseSpec(method=method, clip=clip), spec)
 
 
 def assert_same(a: FeatureStatistics, b: FeatureStatistics) -> None:
@@ -183,6 +184,6 @@ def test_no_events_transform_into_no_events() -> None:
 
 
 def test_one_event_is_transformed_as_it_is_among_many() -> None:
-    features = np.random.default_rng(2).normal(size=(normalise.BLOCK + 5, 2))
+    features = np.random.default_rng(2).normal(size=(BLOCK + 5, 2))
     transform = fitted(features, "quantile")
     assert np.array_equal(transform.apply(features)[-1:], transform.apply(features[-1:]))
