@@ -44,6 +44,9 @@ MOST_EVENTS = 500_000
 MOST_TEST_EVENTS = 100_000
 """Test events on which inputs are shuffled: it takes a scoring for every input and repetition."""
 
+MOST_TEST_VALUES = 25_000_000
+"""As many values at most, 200 MB: of events that are large images fewer are shuffled."""
+
 
 @dataclass(frozen=True)
 class ExportedNetwork:
@@ -220,11 +223,13 @@ def _baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment:
 def _input_findings(graph: ScoringGraph, dataset: PreparedDataset, seed: int) -> InputFindings:
     """Judge the inputs of the network, with folds of that of the first one, on its test events."""
     events, transform, random = dataset.part("test"), dataset.manifest.transform, np.random.default_rng(seed)
-    rows, factors = _drawn(events.label, MOST_TEST_EVENTS, random)
+    most = max(1_000, MOST_TEST_VALUES // len(transform.features))
+    rows, factors = _drawn(events.label, min(MOST_TEST_EVENTS, most), random)
     features = np.asarray(events.features[rows])
     values = np.where(transform.missing(features), np.nan, features)
     weights = events.physics_weight[rows] * factors
-    return judge_inputs(graph.score, features, values, transform.features, events.label[rows], weights, random)
+    labels = events.label[rows]
+    return judge_inputs(graph.score, features, values, transform.features, labels, weights, random, transform.blocks)
 
 
 def _some_events(dataset: PreparedDataset, part: str, random: np.random.Generator) -> EventTable:

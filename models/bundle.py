@@ -128,6 +128,11 @@ class Bundle:
         return {**self.manifest.columns, **self.manifest.cut_columns}
 
     @cached_property
+    def list_sizes(self) -> dict[str, int]:
+        """How many entries an event may have in columns of lists, where others than one are needed."""
+        return self.manifest.recipe.list_sizes(self.manifest.columns)
+
+    @cached_property
     def companion_types(self) -> dict[str, np.dtype[Any]]:
         """The columns that ``companions`` gives, with their types."""
         return companion_types(self.manifest.cuts, self.manifest.calibration)

@@ -209,6 +209,13 @@ def variable_of_columns(variables: Sequence[Variable], n_columns: int) -> NDArra
     return places
 
 
+def groups_of(names: Sequence[str], blocks: Sequence[Block]) -> dict[str, tuple[int, ...]]:
+    """Return the columns that are looked at as one, by name: each that is in no block, then each block as a whole."""
+    in_blocks = {place for block in blocks for place in block.columns}
+    flat = {name: (place,) for place, name in enumerate(names) if place not in in_blocks}
+    return {**flat, **{block.name: tuple(block.columns) for block in blocks}}
+
+
 def is_absent(features: NDArray[np.float64], blocks: Sequence[Block]) -> NDArray[np.bool_]:
     """Return which values are of elements that are not there; both of shape ``(n_events, n_features)``."""
     absent = np.zeros(features.shape, dtype=np.bool_)

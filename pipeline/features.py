@@ -5,6 +5,7 @@ and still in the features' own units. Missing values stay missing here; ``normal
 columns is the business of ``padding``.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
@@ -173,6 +174,16 @@ class Recipe(InputSpec):
             text = self.collections[block.name].inputs[0]
             found[block.name] = numbers_of_lists(block, [(text, self._column(text, chunk, masked))], chunk)[1]
         return found
+
+    def list_sizes(self, available: Collection[str]) -> dict[str, int]:
+        """Return how many entries of an event go together in the lists of blocks: as many as an image has pixels."""
+        sizes: dict[str, int] = {}
+        for image in (image for image in self.images.values() if isinstance(image.pixels, str)):
+            sizes |= dict.fromkeys(self.needed_for(image.texts, available), math.prod(image.shape))
+        for collection in self.collections.values():
+            columns = self.needed_for(collection.texts, available)
+            sizes |= dict.fromkeys(columns, max(sizes.get(name, 1) for name in columns))
+        return sizes
 
     def _masked_for_texts(self, chunk: Chunk) -> Chunk:
         return chunk if all(text in chunk for text in self.texts) else self._masked(chunk)

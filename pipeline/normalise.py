@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.blocks import Block, InputSpec, Variable, variable_of_columns
+from pipeline.blocks import Block, InputSpec, Variable, groups_of, variable_of_columns
 from pipeline.declare import Declaration
 from pipeline.errors import DataError
 from pipeline.feature_statistics import FeatureStatistics
@@ -68,9 +68,7 @@ class InputTransform(Declaration):
     @property
     def groups(self) -> dict[str, tuple[int, ...]]:
         """The features that are looked at as one, by name: each flat one, and each block as a whole."""
-        in_blocks = {place for block in self.blocks for place in block.columns}
-        flat = {name: (place,) for place, name in enumerate(self.features) if place not in in_blocks}
-        return {**flat, **{block.name: tuple(block.columns) for block in self.blocks}}
+        return groups_of(self.features, self.blocks)
 
     @property
     def input_names(self) -> tuple[str, ...]:
