@@ -106,6 +106,8 @@ class FeatureStatistics:
         self.sentinels, self.variables = sentinels, tuple(variables)
         n_variables = len(self.variables)
         self._variable_of = variable_of_columns(self.variables, len(sentinels))
+        self._n_columns = np.array([len(variable.columns) for variable in self.variables], dtype=np.int64)
+        self._presences = {i: variable.presence for i, variable in enumerate(self.variables) if variable.presence}
         self.n_events = 0
         self.n_values = np.zeros(n_variables, dtype=np.int64)
         self.count = np.zeros(n_variables, dtype=np.int64)
@@ -158,14 +160,13 @@ class FeatureStatistics:
         return least[:-1]
 
     def _of_columns(self, of_variables: Row) -> Row:
-        return np.append(of_variables, 0.0)[self._variable_of]
+        return np.concatenate([of_variables, [0.0]])[self._variable_of]
 
     def _n_values(self, block: Matrix) -> Counts:
-        sizes = [
-            block[:, variable.presence].sum() if variable.presence else len(block) * len(variable.columns)
-            for variable in self.variables
-        ]
-        return np.array(sizes, dtype=np.int64)
+        n_values = len(block) * self._n_columns
+        for place, presence in self._presences.items():
+            n_values[place] = np.count_nonzero(block[:, presence])
+        return n_values
 
     def _merge_moments(
         self, n_values: Counts, count: Counts, mean: Row, squares: Row, lowest: Row, highest: Row
