@@ -69,7 +69,9 @@ def numbers_of_lists(
             row = int(differ[0])
             where = f"{chunk.source}: event {chunk.number_of(row)}: collection {block.name!r}"
             msg = f"{where} has {counts[row]} elements by {columns[0][0]!r} and {others[row]} by {text!r}"
-            raise DataError(f"{msg}; its columns need as many entries as each other (other in {differ.size} events)")
+            raise DataError(
+                f"{msg}; its columns need as many entries as each other (they differ in {differ.size} events)"
+            )
     return [values for values, _ in found], counts
 
 

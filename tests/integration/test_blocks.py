@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -18,6 +19,7 @@ from deploy.service import create_app
 from flows.experiment import load_experiment
 from flows.reference import ModelReference
 from flows.score import score_files
+from flows.tracking import connect
 from flows.train import TrainingOutcome, train_experiment
 from models.bundle import Bundle, load_bundle
 from pipeline.dataset import PreparedDataset
@@ -186,12 +188,17 @@ def test_what_is_learnt_of_real_jets_is_of_the_training_part_and_of_jets_that_ar
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> TrainingOutcome:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def outcome(home: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingOutcome:
     folder = tmp_path_factory.mktemp("blocks")
     write_root(folder / "events.root", drawn())
     (folder / "blocks.toml").write_text(EXPERIMENT)
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("WINNOW_HOME", str(folder / "home"))
+        environment.setenv("WINNOW_HOME", str(home))
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL"):
             environment.delenv(name, raising=False)
         return train_experiment(load_experiment(folder / "blocks.toml"))
@@ -237,6 +244,16 @@ def asked_over_http(reference: ModelReference) -> Any:
         columns = json_columns()
         events = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         return np.array(client.post("/score", json={"events": events}).json()["scores"], dtype=np.float32)
+
+
+def test_the_registered_model_takes_frames_of_lists(
+    outcome: TrainingOutcome, bundle: Bundle, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINNOW_HOME", str(home))
+    frame = pd.DataFrame(json_columns())[:50]
+    connect()
+    model = mlflow.pyfunc.load_model(f"models:/{outcome.model}/{outcome.version}")
+    np.testing.assert_array_equal(model.predict(frame)["score"], bundle.score_frame(frame))
 
 
 def test_an_image_is_one_row_of_the_record_and_of_the_report(outcome: TrainingOutcome, bundle: Bundle) -> None:
