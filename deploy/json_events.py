@@ -109,9 +109,13 @@ def chunk_of_request(request: ScoringRequest, kinds: Mapping[str, str]) -> Chunk
     return Chunk(columns, len(next(iter(columns.values()), ())), source=SOURCE)
 
 
-def example_of(kinds: Mapping[str, str]) -> Chunk:
-    """Return one event with the columns in ``kinds``: what a model is tried with before it serves."""
-    return chunk_of_request(ScoringRequest(events=[{name: _EXAMPLE[kind] for name, kind in kinds.items()}]), kinds)
+def example_of(kinds: Mapping[str, str], sizes: Mapping[str, int]) -> Chunk:
+    """Return one event with the columns in ``kinds``: what a model is tried with before it serves.
+
+    Its lists have one entry each, or as many as ``sizes`` say, as an image has pixels.
+    """
+    event = {name: [0.0] * sizes.get(name, 1) if kind in _LISTED else _EXAMPLE[kind] for name, kind in kinds.items()}
+    return chunk_of_request(ScoringRequest(events=[event]), kinds)
 
 
 def _numbers(name: str, entries: Sequence[Any]) -> NDArray[Any]:
@@ -157,7 +161,8 @@ _COLUMN: dict[str, Callable[[str, Sequence[Any]], Column]] = {
     "fixed": _lists,
     "jagged": _lists,
 }
-_EXAMPLE = {"integer": 0, "float": 0.0, "boolean": False, "string": "", "fixed": [0.0], "jagged": [0.0]}
+_EXAMPLE = {"integer": 0, "float": 0.0, "boolean": False, "string": ""}
+_LISTED = ("fixed", "jagged")
 
 
 def _checked_types(name: str, entries: Sequence[Any], allowed: set[type], needed: str) -> set[type]:

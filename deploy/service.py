@@ -126,7 +126,7 @@ class ServedModel:
 def _try(reference: ModelReference) -> None:
     """Score one event, so that everything that is loaded on first use is loaded, and works."""
     bundle = reference.bundle
-    example = example_of(bundle.columns_to_read)
+    example = example_of(bundle.columns_to_read, bundle.list_sizes)
     bundle.companions(example, bundle.score(example))
     log.info("tried %s version %s, bundle %s", reference.name, reference.version, bundle.digest)
 

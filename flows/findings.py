@@ -77,7 +77,7 @@ def _content(
         pictures=pictures,
         training={**training_summary(records), **_endings(records)},
         layers=layers,
-        features=manifest.transform.features,
+        features=tuple(manifest.transform.groups),
         provenance={**bundle.manifest.provenance, "bundle": bundle.digest},
     )
 

@@ -44,6 +44,9 @@ MOST_EVENTS = 500_000
 MOST_TEST_EVENTS = 100_000
 """Test events on which inputs are shuffled: it takes a scoring for every input and repetition."""
 
+MOST_VALUES = 25_000_000
+"""Features of all events in memory, 200 MB: of events that are images fewer are scored, or shuffled, at once."""
+
 
 @dataclass(frozen=True)
 class ExportedNetwork:
@@ -143,7 +146,7 @@ def _scored(
 def _scored_in_fold(graph: ScoringGraph, dataset: PreparedDataset, part: str, split: SplitSpec) -> ScoredPart:
     blocks, groups_of = [], _groups(dataset.manifest)
     # Block by block through the file, so that a large part does not become resident as a whole.
-    for block in loaded_blocks(_holding(dataset, part, split), SCORED_AT_ONCE):
+    for block in loaded_blocks(_holding(dataset, part, split), _at_once(dataset)):
         rows = _judged(block.identity, part, dataset.manifest.fold, split)
         arrays = block.label, block.physics_weight, block.spectators, groups_of[block.sample, block.label]
         blocks.append((graph.score(block.features[rows]), *(array[rows] for array in arrays)))
@@ -211,20 +214,25 @@ def _baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment:
         random, manifest = np.random.default_rng(seed), dataset.manifest
         train, validation = (_some_events(dataset, part, random) for part in ("train", "validation"))
         scorer = fit_baseline(name, train, validation, seed)
-        for block in loaded_blocks(dataset.part("test"), SCORED_AT_ONCE):
+        for block in loaded_blocks(dataset.part("test"), _at_once(dataset)):
             rows = _judged(block.identity, "test", manifest.fold, split)
             scores.append(scorer(manifest.transform.apply(block.features[rows])))
     return np.concatenate(scores)
 
 
+def _at_once(dataset: PreparedDataset) -> int:
+    return min(SCORED_AT_ONCE, max(1_000, MOST_VALUES // len(dataset.manifest.transform.features)))
+
+
 def _input_findings(graph: ScoringGraph, dataset: PreparedDataset, seed: int) -> InputFindings:
     """Judge the inputs of the network, with folds of that of the first one, on its test events."""
     events, transform, random = dataset.part("test"), dataset.manifest.transform, np.random.default_rng(seed)
-    rows, factors = _drawn(events.label, MOST_TEST_EVENTS, random)
+    rows, factors = _drawn(events.label, min(MOST_TEST_EVENTS, _at_once(dataset)), random)
     features = np.asarray(events.features[rows])
     values = np.where(transform.missing(features), np.nan, features)
     weights = events.physics_weight[rows] * factors
-    return judge_inputs(graph.score, features, values, transform.features, events.label[rows], weights, random)
+    labels = events.label[rows]
+    return judge_inputs(graph.score, features, values, transform.features, labels, weights, random, transform.blocks)
 
 
 def _some_events(dataset: PreparedDataset, part: str, random: np.random.Generator) -> EventTable:

@@ -85,14 +85,16 @@ def _scores(bundle: Bundle, tests: Sequence[EventArrays], columns: Any) -> NDArr
 def _shared_features(challenger: Bundle, champion: Bundle) -> list[int] | None:
     """Return where the champion's features stand among the challenger's, or ``None`` if one is not there."""
     ours, theirs = challenger.manifest.recipe, champion.manifest.recipe
-    used = theirs.derived_for(theirs.inputs, champion.manifest.columns)
+    used = theirs.derived_for(theirs.texts, champion.manifest.columns)
     is_same = all(ours.derive.get(name) == theirs.derive[name] for name in used)
+    is_same &= ours.collections | theirs.collections == ours.collections and ours.images | theirs.images == ours.images
     is_same &= (ours.sentinels, ours.own_sentinels) == (theirs.sentinels, theirs.own_sentinels)
     # With folds an event is known by the columns of all features: other columns, and it would be taken for new.
     is_same &= champion.manifest.folds == 1 or _is_known_alike(challenger, champion)
-    if not is_same or not set(theirs.inputs) <= set(ours.inputs):
+    places = {name: place for place, name in enumerate(ours.names)}
+    if not is_same or not places.keys() >= {*theirs.names}:
         return None
-    return [ours.inputs.index(name) for name in theirs.inputs]
+    return [places[name] for name in theirs.names]
 
 
 def _is_known_alike(challenger: Bundle, champion: Bundle) -> bool:

@@ -126,7 +126,7 @@ class Bundle:
     def _needed(self) -> tuple[frozenset[str], frozenset[str]]:
         """The raw and the derived columns that the features need."""
         recipe, available = self.manifest.recipe, self.manifest.columns
-        return recipe.needed_for(recipe.inputs, available), recipe.derived_for(recipe.inputs, available)
+        return recipe.needed_for(recipe.texts, available), recipe.derived_for(recipe.texts, available)
 
     @cached_property
     def columns_to_read(self) -> dict[str, str]:
@@ -145,6 +145,11 @@ class Bundle:
         """Return what ``score`` gives column by column: name → shape ``(n_events,)``."""
         columns = scores.reshape(len(scores), len(self.manifest.outputs)).T
         return dict(zip(self.output_names(score_column), columns, strict=True))
+
+    @cached_property
+    def list_sizes(self) -> dict[str, int]:
+        """How many entries an event may have in columns of lists, where others than one are needed."""
+        return self.manifest.recipe.list_sizes(self.manifest.columns)
 
     @cached_property
     def companion_types(self) -> dict[str, np.dtype[Any]]:
@@ -181,7 +186,7 @@ class Bundle:
             DataError: a feature is missing whose policy is ``refuse``; and as for ``features``.
         """
         features, transform = self.features(chunk), self.manifest.transform
-        refuse_missing(features, transform.refused, transform.sentinels, chunk.source)
+        refuse_missing(features, transform.refused, transform.sentinels, chunk.source, transform.blocks)
         return self.score_features(features, self._contents(chunk))
 
     def score_frame(self, frame: pd.DataFrame) -> NDArray[np.float32]:

@@ -44,7 +44,7 @@ class CutVariables:
     def of(cls, cuts: Sequence[Cut], recipe: Recipe, columns: Mapping[str, str]) -> Self:
         """Find out what the variables need of ``columns``, the raw ones that there are (name → kind)."""
         names = _variables_of(cuts)
-        raw = recipe.needed_for((*recipe.inputs, *names), columns)
+        raw = recipe.needed_for((*recipe.texts, *names), columns)
         return cls(names, recipe, raw, recipe.derived_for(names, columns))
 
     def values(self, chunk: Chunk) -> dict[str, NDArray[np.float64]]:

@@ -1,6 +1,7 @@
 """Inputs: what each feature is worth, alone and to the network, in one record.
 
-Owns the composing; the definitions are in ``importance``.
+Owns the composing; the definitions are in ``importance``. A collection or an image is one feature: its columns are
+shuffled together, and what is asked of a single number is not asked of it.
 """
 
 from collections.abc import Sequence
@@ -11,13 +12,19 @@ from numpy.typing import ArrayLike
 
 from models.importance import Correlations, Matrix, Scorer, correlations, input_separations, permutation_importance
 from models.scored import Measured
+from pipeline.blocks import Block, groups_of, is_absent
 
 N_REPEATS = 3
+
+NOT_ASKED = Measured(float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
 class InputFinding:
-    """What one feature is worth: the AUC that the network loses when it is shuffled, its separation, its own AUC."""
+    """What one feature is worth: the AUC that the network loses when it is shuffled, its separation, its own AUC.
+
+    A collection or an image has neither of the latter two (NaN); its ``n_missing`` counts values of what is there.
+    """
 
     name: str
     importance: Measured
@@ -28,7 +35,7 @@ class InputFinding:
 
 @dataclass(frozen=True, eq=False)
 class InputFindings:
-    """All features, the most important first; ``correlations`` are in the order of ``names``."""
+    """All features, the most important first; ``correlations`` are in the order of ``names``, those of one number."""
 
     inputs: tuple[InputFinding, ...]
     names: tuple[str, ...]
@@ -44,6 +51,7 @@ def judge_inputs(
     labels: ArrayLike,
     weights: ArrayLike,
     random: np.random.Generator,
+    blocks: Sequence[Block] = (),
 ) -> InputFindings:
     """Find out what each feature is worth on events that the network has not seen.
 
@@ -51,21 +59,32 @@ def judge_inputs(
         score: feature matrix → scores.
         features: as the network takes them, ``(n_events, n_features)``.
         values: the same, with NaN where a value is missing.
-        names: of the features.
+        names: of the columns.
         labels: 1 = signal, ``(n_events,)``.
         weights: physics weights, ``(n_events,)``.
         random: shuffles the columns.
+        blocks: the columns that are one feature.
 
     Raises:
         DataError: the events cannot be judged, as in `models.metrics.weighted_roc`.
 
     """
-    important = permutation_importance(score, features, labels, weights, random=random, n_repeats=N_REPEATS)
-    separations = input_separations(values, labels, weights)
-    findings = tuple(
-        InputFinding(names[column], found.fall, alone.separation, alone.auc, alone.n_missing)
-        for found in important
-        for column in found.columns
-        for alone in (separations[column],)
+    groups = groups_of(names, blocks)
+    important = permutation_importance(
+        score, features, labels, weights, random=random, groups=groups, n_repeats=N_REPEATS
     )
-    return InputFindings(findings, tuple(names), correlations(values, labels, weights), len(features))
+    flat = [name for name in groups if name not in {block.name for block in blocks}]
+    of_flat = values[:, [groups[name][0] for name in flat]]
+    separations = dict(zip(flat, input_separations(of_flat, labels, weights), strict=True))
+    n_missing = (~np.isfinite(values) & ~is_absent(features, blocks)).sum(axis=0)
+    findings = tuple(
+        InputFinding(
+            found.group,
+            found.fall,
+            separations[found.group].separation if found.group in separations else NOT_ASKED,
+            separations[found.group].auc if found.group in separations else NOT_ASKED,
+            int(n_missing[list(found.columns)].sum()),
+        )
+        for found in important
+    )
+    return InputFindings(findings, tuple(flat), correlations(of_flat, labels, weights), len(features))

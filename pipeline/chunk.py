@@ -8,6 +8,7 @@ A *flat* column is a NumPy array of shape ``(n_events,)`` (numbers, booleans, or
 variable-length list an event. Integers are never turned into floats.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -30,6 +31,7 @@ class Chunk:
     ``first_event`` is the position of the first one in its file (or frame). ``original`` is the same
     block exactly as the file has it (text lines of a CSV, an Arrow table, an Awkward record array);
     only the writer of the same format looks into it, so that scored files keep every column unchanged.
+    ``places``, shape ``(n_events,)``, counts from ``first_event`` where events between these were left out.
     """
 
     columns: Mapping[str, Column]
@@ -37,6 +39,7 @@ class Chunk:
     first_event: int = 0
     source: str = "these events"
     original: Any = field(default=None, repr=False)
+    places: NDArray[np.intp] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name, column in self.columns.items():
@@ -67,7 +70,12 @@ class Chunk:
     def keep(self, mask: NDArray[np.bool_]) -> "Chunk":
         """Return the events where ``mask`` (shape ``(n_events,)``) is true; ``original`` is let go."""
         columns = {name: column[mask] for name, column in self.columns.items()}
-        return replace(self, columns=columns, n_events=int(mask.sum()), original=None)
+        places = np.flatnonzero(mask) if self.places is None else self.places[mask]
+        return replace(self, columns=columns, n_events=len(places), original=None, places=places)
+
+    def number_of(self, row: int) -> int:
+        """Return the number of an event in its file (or frame), the first being 0."""
+        return self.first_event + (row if self.places is None else int(self.places[row]))
 
 
 def chunk_of(columns: Mapping[str, Any], source: str = "these events") -> Chunk:
@@ -97,3 +105,18 @@ def as_column(values: Any) -> Column:
     if array.dtype == object:
         return np.array([np.nan if pd.isna(item) else item for item in items], dtype=np.float64)
     return array
+
+
+def flattened(column: Column) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return what a column of several values an event holds, one event after the other, and how many each has.
+
+    The column is jagged or of fixed size, and lists of lists count as one: shapes ``(n_values,)``, ``(n_events,)``.
+    """
+    if isinstance(column, np.ndarray):
+        return column.ravel(), np.full(len(column), math.prod(column.shape[1:]), dtype=np.int64)
+    while column.ndim > 2:
+        column = ak.flatten(column, axis=2)
+    values = ak.to_numpy(ak.flatten(column))
+    if isinstance(values, np.ma.MaskedArray):
+        values = np.ma.filled(values.astype(np.float64), np.nan)
+    return values, ak.to_numpy(ak.num(column)).astype(np.int64)

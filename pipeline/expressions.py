@@ -114,8 +114,8 @@ def column_or_expression(text: str, available: Collection[str]) -> Expression:
     return Expression(text, column_program(text)) if text in available else parse_expression(text)
 
 
-def evaluate_flat(expression: Expression, chunk: Chunk) -> NDArray[Any]:
-    """Compute one number (or truth) an event, shape ``(n_events,)``.
+def evaluate_flat(expression: Expression, chunk: Chunk, advice: str = "") -> NDArray[Any]:
+    """Compute one number (or truth) an event, shape ``(n_events,)``; ``advice`` is for whoever has a list instead.
 
     Raises:
         ExpressionError: the result is a list for each event.
@@ -125,7 +125,7 @@ def evaluate_flat(expression: Expression, chunk: Chunk) -> NDArray[Any]:
     result = expression.evaluate(chunk)
     if isinstance(result, ak.Array) or result.ndim != 1:
         msg = f"{expression.text!r} is a list for each event, and one number is needed: "
-        raise ExpressionError(f"{msg}take one with [0], or reduce with sum(…), max(…) or count(…)")
+        raise ExpressionError(f"{msg}take one with [0], or reduce with sum(…), max(…) or count(…){advice}")
     if result.dtype.kind not in "biuf":
         held = "text (compare it, as in == 'pi')" if is_text(result) else str(result.dtype)
         msg = f"{expression.text!r} is {held}, and one number an event is needed"

@@ -1,9 +1,11 @@
 """Features: derived columns and the model's input matrix.
 
 Owns the way from raw columns to the feature matrix, one number per feature and event, in double precision
-and still in the features' own units. Missing values stay missing here; ``normalise`` comes after.
+and still in the features' own units. Missing values stay missing here; ``normalise`` comes after. How lists become
+columns is the business of ``padding``.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
@@ -12,25 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from pipeline.blocks import Block, InputSpec
 from pipeline.chunk import Chunk, Column
-from pipeline.declare import Declaration
 from pipeline.errors import DataError, nearest_spelling
 from pipeline.expressions import Expression, column_or_expression, evaluate_flat
 from pipeline.missing import MissingSpec
+from pipeline.padding import collection_columns, image_columns, numbers_of_lists
+
+LISTS_ADVICE = "; as a list it is for [features.collections.NAME], or [features.images.NAME] if all are of one size"
 
 BLOCK = 2048
 """Events at a time: a block of the matrix stays in the cache while its columns are filled in."""
 
 
-class FeatureSpec(Declaration):
+class FeatureSpec(InputSpec):
     """The ``[features]`` section.
 
-    ``inputs`` are columns, derived columns or expressions of them. ``spectators`` likewise: no network sees them,
+    ``inputs`` are columns, derived columns or expressions of them, one number an event; ``collections`` and ``images``
+    hold many. ``spectators`` are as ``inputs``: no network sees them,
     and the evaluation asks how the score depends on them, as on a mass. ``allow`` names columns that may be
     inputs although they also make the label, a weight or the identity of an event.
     """
 
-    inputs: tuple[str, ...] = Field(min_length=1)
     spectators: tuple[str, ...] = ()
     missing: MissingSpec = MissingSpec()
     allow: tuple[str, ...] = ()
@@ -46,14 +51,15 @@ class FeatureSpec(Declaration):
 
     @model_validator(mode="after")
     def _overrides_name_inputs(self) -> Self:
-        unknown = [n for n in self.missing.overrides if n not in self.inputs]
+        known = [variable.text for variable in self.variables]
+        unknown = [n for n in self.missing.overrides if n not in known]
         if unknown:
-            hints = ", ".join(f"{n!r}{nearest_spelling(n, self.inputs)}" for n in unknown)
+            hints = ", ".join(f"{n!r}{nearest_spelling(n, known)}" for n in unknown)
             raise ValueError(f"missing.overrides names what is no input: {hints}")
         return self
 
 
-class Recipe(Declaration):
+class Recipe(InputSpec):
     """How the feature matrix is made: the derived columns in their order, then the inputs.
 
     ``sentinels`` are taken for missing (NaN) wherever a derived column or an input that is an expression uses
@@ -62,7 +68,6 @@ class Recipe(Declaration):
     """
 
     derive: dict[str, str] = Field(default_factory=dict)
-    inputs: tuple[str, ...]
     sentinels: tuple[float, ...] = ()
     own_sentinels: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
@@ -107,7 +112,7 @@ class Recipe(Declaration):
         """Return the chunk with NaN for sentinels in the columns that expressions use."""
         if not self.sentinels and not any(self.own_sentinels.values()):
             return chunk
-        texts = [*self.derive.values(), *(text for text in self.inputs if text not in chunk)]
+        texts = [*self.derive.values(), *(text for text in self.texts if text not in chunk)]
         used = {name for text in texts for name in self._resolve(text, chunk.columns).columns if name in chunk}
         return chunk.with_columns({name: self._masked_column(name, chunk[name]) for name in sorted(used)})
 
@@ -140,19 +145,67 @@ class Recipe(Declaration):
         return result
 
     def matrix(self, chunk: Chunk) -> NDArray[np.float64]:
-        """Return the feature matrix of a chunk that has its derived columns, shape ``(n_events, n_inputs)``.
+        """Return the feature matrix of a chunk that has its derived columns, shape ``(n_events, n_columns)``.
 
         Raises:
-            ColumnTypeError: an input is text, or not one number per event.
+            ColumnTypeError, ExpressionError: an input is text, or not one number per event; or one of a collection
+                or an image is.
+            DataError: lists of an event have another number of entries than belong together.
             MissingColumnError: a column is not there.
 
         """
-        masked = chunk if all(text in chunk for text in self.inputs) else self._masked(chunk)
-        columns = [
-            evaluate_flat(self._resolve(text, chunk.columns), chunk if text in chunk else masked)
-            for text in self.inputs
-        ]
-        return _side_by_side(columns, len(chunk))
+        masked = self._masked_for_texts(chunk)
+        matrix = np.empty((len(chunk), self.n_columns), dtype=np.float64)
+        _fill(matrix, [self._flat(text, chunk, masked) for text in self.inputs])
+        for block in self.blocks:
+            of_kind = self._collection if block.kind == "collection" else self._image
+            matrix[:, block.start : block.stop] = of_kind(block, chunk, masked)
+        return matrix
+
+    def lengths(self, chunk: Chunk) -> dict[str, NDArray[np.int64]]:
+        """Return how many elements each collection has in every event of a chunk that has its derived columns.
+
+        Raises:
+            ColumnTypeError, DataError: as for ``matrix``.
+
+        """
+        masked, found = self._masked_for_texts(chunk) if self.collections else chunk, {}
+        for block in (block for block in self.blocks if block.kind == "collection"):
+            text = self.collections[block.name].inputs[0]
+            found[block.name] = numbers_of_lists(block, [(text, self._column(text, chunk, masked))], chunk)[1]
+        return found
+
+    def list_sizes(self, available: Collection[str]) -> dict[str, int]:
+        """Return how many entries of an event go together in the lists of blocks: as many as an image has pixels."""
+        sizes: dict[str, int] = {}
+        for image in (image for image in self.images.values() if isinstance(image.pixels, str)):
+            sizes |= dict.fromkeys(self.needed_for(image.texts, available), math.prod(image.shape))
+        for collection in self.collections.values():
+            columns = self.needed_for(collection.texts, available)
+            sizes |= dict.fromkeys(columns, max(sizes.get(name, 1) for name in columns))
+        return sizes
+
+    def _masked_for_texts(self, chunk: Chunk) -> Chunk:
+        return chunk if all(text in chunk for text in self.texts) else self._masked(chunk)
+
+    def _column(self, text: str, chunk: Chunk, masked: Chunk) -> Column:
+        return self._resolve(text, chunk.columns).evaluate(chunk if text in chunk else masked)
+
+    def _flat(self, text: str, chunk: Chunk, masked: Chunk) -> NDArray[Any]:
+        return evaluate_flat(self._resolve(text, chunk.columns), chunk if text in chunk else masked, LISTS_ADVICE)
+
+    def _collection(self, block: Block, chunk: Chunk, masked: Chunk) -> NDArray[np.float64]:
+        spec = self.collections[block.name]
+        columns = [(text, self._column(text, chunk, masked)) for text in spec.inputs]
+        if spec.order is not None:
+            columns.append((spec.order, self._masked_column(spec.order, self._column(spec.order, chunk, masked))))
+        return collection_columns(block, columns, spec.order is not None, chunk)
+
+    def _image(self, block: Block, chunk: Chunk, masked: Chunk) -> NDArray[np.float64]:
+        pixels = self.images[block.name].pixels
+        if isinstance(pixels, str):
+            return image_columns(block, pixels, self._column(pixels, chunk, masked), chunk)
+        return _side_by_side([self._flat(text, chunk, masked) for text in pixels], len(chunk))
 
     def values(self, chunk: Chunk, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return columns, derived columns or expressions of a chunk that has its derived columns.
@@ -180,11 +233,15 @@ class Recipe(Declaration):
 
 def _side_by_side(columns: Sequence[NDArray[Any]], n_events: int) -> NDArray[np.float64]:
     matrix = np.empty((n_events, len(columns)), dtype=np.float64)
+    _fill(matrix, columns)
+    return matrix
+
+
+def _fill(matrix: NDArray[np.float64], columns: Sequence[NDArray[Any]]) -> None:
     # Row by row is slow, column by column leaves the cache: blocks of rows do neither.
-    for start in range(0, n_events, BLOCK):
+    for start in range(0, len(matrix), BLOCK):
         for i, column in enumerate(columns):
             matrix[start : start + BLOCK, i] = column[start : start + BLOCK]
-    return matrix
 
 
 def _without_derived(used: frozenset[str], needs: Mapping[str, frozenset[str]]) -> frozenset[str]:

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from pipeline.chunk import Chunk
 from pipeline.dataset import EventCounts, PartStream
+from pipeline.feature_statistics import FeatureStatistics
 from pipeline.label_values import LabelValues
 from pipeline.missing import refuse_missing
-from pipeline.normalise import FeatureStatistics, InputTransform, fit_transform
+from pipeline.normalise import InputTransform, fit_transform
+from pipeline.padding import Truncation
 from pipeline.plan import DataSpec, SampleFile
 from pipeline.samples import LEFT_OUT, LabelSpec, SampleSpec, class_indices
 from pipeline.schema import check_columns
@@ -61,17 +63,20 @@ class Ledger:
     left_out: int = 0
     target_statistics: TargetStatistics = field(default_factory=lambda: TargetStatistics(0))
     label_values: dict[int, LabelValues] = field(default_factory=dict)
+    truncations: dict[str, Truncation] = field(default_factory=dict)
 
     @classmethod
     def start(cls, spec: DataSpec, folder: Path, fold: int = 0) -> Self:
         """Begin with no events; the parts, those of one fold, are written into ``folder``."""
         dropped = [NOT_NEGATIVE] * (spec.weights.negative == "drop")
-        widths = {"features": len(spec.features.inputs), "spectators": len(spec.features.spectators)}
+        widths = {"features": spec.features.n_columns, "spectators": len(spec.features.spectators)}
         widths |= {"target": len(spec.targets), "content": int(spec.split.folds > 1)}
         return cls(
             spec,
             {part: PartStream(folder / part, widths) for part in PARTS},
-            FeatureStatistics([spec.features.missing.of(name).values for name in spec.features.inputs]),
+            FeatureStatistics(
+                [policy.values for policy in spec.features.missing.of_columns(spec.features)], spec.features.variables
+            ),
             np.zeros((len(PARTS), len(spec.samples), len(spec.classes))),
             CutFlow.start([cut.name for cut in spec.select] + dropped),
             fold,
@@ -91,8 +96,10 @@ class Ledger:
             chunk, labels, weights = chunk.keep(kept), labels[kept], weights[kept]
             identities, targets = identities[kept], targets[kept]
         features = self.spec.recipe.matrix(chunk)
-        missing, sentinels = self.spec.features.missing, self.statistics.sentinels
-        refuse_missing(features, missing.refused(self.spec.features.inputs), sentinels, chunk.source)
+        inputs, sentinels = self.spec.features, self.statistics.sentinels
+        refuse_missing(features, inputs.missing.refused(inputs), sentinels, chunk.source, inputs.blocks)
+        for name, counts in self.spec.recipe.lengths(chunk).items():
+            self.truncations.setdefault(name, Truncation()).update(counts, inputs.collections[name].length)
         return KeptEvents(
             sample=file.index,
             n_read=n_read,
@@ -215,7 +222,9 @@ class Ledger:
             for name, values in sample.label.classes.items()
             if (absent := found.absent(values))
         ]
-        return notes + suspicions(self.statistics, spec.features.inputs, spec.features.missing, spec.normalise)
+        for name, truncation in self.truncations.items():
+            notes += truncation.told(name, spec.features.collections[name])
+        return notes + suspicions(self.statistics, spec.features.missing, spec.normalise)
 
     def _why_nowhere(self, name: str) -> str:
         reasons = [
@@ -274,7 +283,7 @@ class Ledger:
 
         """
         spec = self.spec
-        return fit_transform(self.statistics, spec.features.inputs, spec.normalise, spec.features.missing)
+        return fit_transform(self.statistics, spec.features, spec.normalise, spec.features.missing)
 
     def close(self) -> None:
         """Finish the files of all parts, once."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline.blocks import Block, InputSpec, is_absent
 from pipeline.declare import Declaration
 from pipeline.errors import DataError
 
@@ -42,7 +43,11 @@ class MissingOverride(Declaration):
 
 
 class MissingSpec(MissingPolicy):
-    """``[features] missing``: the policy for all features, and ``overrides`` for some, by name."""
+    """``[features] missing``: the policy for all features, and ``overrides`` for some, by name.
+
+    That is what stands among the inputs, also those of a collection; the pixels of an image, or the image's name
+    where they are many columns. Of an element that is not there nothing is missing.
+    """
 
     overrides: dict[str, MissingOverride] = Field(default_factory=dict)
 
@@ -52,9 +57,19 @@ class MissingSpec(MissingPolicy):
         own = self.overrides[feature].model_dump(exclude_none=True) if feature in self.overrides else {}
         return MissingPolicy(**{**general, **own})
 
-    def refused(self, features: Sequence[str]) -> dict[int, str]:
-        """Return the features that may not be missing, by their place."""
-        return {i: name for i, name in enumerate(features) if self.of(name).policy == "refuse"}
+    def of_columns(self, inputs: InputSpec) -> tuple[MissingPolicy, ...]:
+        """Return the policy of each column of the feature matrix; a presence, always 0 or 1, is never missing."""
+        policies = [MissingPolicy(policy=0.0)] * inputs.n_columns
+        for variable in inputs.variables:
+            policy = self.of(variable.text)
+            for place in variable.columns:
+                policies[place] = policy
+        return tuple(policies)
+
+    def refused(self, inputs: InputSpec) -> dict[int, str]:
+        """Return the columns of the feature matrix that may not be missing, by their place."""
+        policies = zip(inputs.names, self.of_columns(inputs), strict=True)
+        return {place: name for place, (name, found) in enumerate(policies) if found.policy == "refuse"}
 
 
 def is_missing(features: NDArray[np.float64], sentinels: Sequence[Sequence[float]]) -> NDArray[np.bool_]:
@@ -75,22 +90,32 @@ def is_missing(features: NDArray[np.float64], sentinels: Sequence[Sequence[float
 
 
 def refuse_missing(
-    features: NDArray[np.float64], refused: Mapping[int, str], sentinels: Sequence[Sequence[float]], source: str
+    features: NDArray[np.float64],
+    refused: Mapping[int, str],
+    sentinels: Sequence[Sequence[float]],
+    source: str,
+    blocks: Sequence[Block] = (),
 ) -> None:
-    """Refuse events in which a feature is missing that may not be.
+    """Refuse events in which a feature is missing that may not be; elements that are not there miss nothing.
 
     Args:
         features: shape ``(n_events, n_features)``.
         refused: the features whose policy is ``refuse``: place in the matrix → name.
         sentinels: one list for each feature of the matrix.
         source: what the message calls the events.
+        blocks: those of the matrix.
 
     Raises:
         DataError: the message counts the missing values of the first such feature.
 
     """
-    for place, name in refused.items():
-        n_missing = int(is_missing(features[:, [place]], [sentinels[place]]).sum())
+    if not refused:
+        return
+    places = list(refused)
+    missing = is_missing(features[:, places], [sentinels[place] for place in places])
+    if blocks:
+        missing &= ~is_absent(features, blocks)[:, places]
+    for name, n_missing in zip(refused.values(), missing.sum(axis=0), strict=True):
         if n_missing:
             msg = f"{source}: feature {name!r} is missing in {n_missing} of {len(features)} events"
             raise DataError(f"{msg}, and its policy is 'refuse'; 'median', 'mean' or a number would take their place")

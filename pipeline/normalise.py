@@ -1,33 +1,29 @@
-"""Normalising: what is learnt about each feature, and the transform that follows from it.
+"""Normalising: the transform that follows from what is learnt about each feature.
 
-Owns the streaming statistics (mergeable, exact to rounding, independent of the order of chunks) and the
-``InputTransform`` from the feature matrix to what the network sees: missing values replaced, features
+Owns the ``InputTransform`` from the feature matrix to what the network sees: missing values replaced, features
 normalised, flags appended. The transform is data: it goes into the bundle as JSON and into the network's
-file as a few operations, so that nobody normalises twice or differently.
+file as a few operations, so that nobody normalises twice or differently. What is learnt, and from which events, is
+``feature_statistics``' business.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline.blocks import Block, InputSpec, Variable, groups_of, variable_of_columns
 from pipeline.declare import Declaration
 from pipeline.errors import DataError
+from pipeline.feature_statistics import FeatureStatistics
 from pipeline.missing import MissingSpec, is_missing
-from pipeline.splitting import scramble
 
 Matrix = NDArray[np.float64]
 
-Row = NDArray[np.float64]
-Counts = NDArray[np.int64]
-
-SAMPLE_SIZE = 100_000
 N_KNOTS = 65
-
-BLOCK = 2048
-"""Events at a time: a block of features and its mask stay in the cache."""
+LINEAR = np.linspace(0.0, 1.0, N_KNOTS)
+"""The knots between which 0 stays 0 and 1 stays 1, as a presence is to."""
 
 
 class NormaliseSpec(Declaration):
@@ -44,157 +40,13 @@ class NormaliseSpec(Declaration):
     clip: float = Field(100.0, gt=0)
 
 
-class EventSample:
-    """A random sample of events: those of smallest hash, the same whatever the order and the chunks.
-
-    The hash is of identity and content, so that where many events share an identity (a run) the sample
-    is still of all of them. Missing values stay as they are.
-    """
-
-    def __init__(self, n_features: int) -> None:
-        self._features = [np.empty((0, n_features))]
-        self._hashes = [np.empty(0, dtype=np.uint64)]
-        self._largest: np.uint64 | None = None
-
-    @property
-    def features(self) -> Matrix:
-        """At most ``SAMPLE_SIZE`` events, shape ``(n, n_features)``, in no order."""
-        self._shrink()
-        return self._features[0]
-
-    def update(self, features: Matrix, identities: NDArray[np.uint64]) -> None:
-        """Offer more events: ``(n_events, n_features)``, ``(n_events,)``."""
-        self._offer(features, scramble(identities ^ _content_bits(features)))
-
-    def merge(self, other: Self) -> None:
-        """Offer the events of another sample."""
-        other._shrink()
-        self._offer(other._features[0], other._hashes[0])
-
-    def _offer(self, features: Matrix, hashes: NDArray[np.uint64]) -> None:
-        chosen = _smallest(hashes) if self._largest is None else np.flatnonzero(hashes < self._largest)
-        self._features.append(features.take(chosen, axis=0))
-        self._hashes.append(hashes[chosen])
-        if sum(map(len, self._hashes)) > 2 * SAMPLE_SIZE:
-            self._shrink()
-
-    def _shrink(self) -> None:
-        features, hashes = np.concatenate(self._features), np.concatenate(self._hashes)
-        if len(hashes) > SAMPLE_SIZE:
-            chosen = _smallest(hashes)
-            features, hashes = features.take(chosen, axis=0), hashes[chosen]
-        if len(hashes) == SAMPLE_SIZE:
-            self._largest = hashes.max()
-        self._features, self._hashes = [features], [hashes]
-
-
-def _smallest(hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
-    if len(hashes) <= SAMPLE_SIZE:
-        return np.arange(len(hashes))
-    return np.argpartition(hashes, SAMPLE_SIZE - 1)[:SAMPLE_SIZE]
-
-
-def _content_bits(features: Matrix) -> NDArray[np.uint64]:
-    """Return 64 bits for each row; odd factors keep every digit of every feature in the sum."""
-    bits = np.ascontiguousarray(features).view(np.uint64)
-    odd = scramble(np.arange(bits.shape[1], dtype=np.uint64)) | np.uint64(1)
-    return np.asarray(np.einsum("ij,j->i", bits, odd), dtype=np.uint64)
-
-
-class FeatureStatistics:
-    """What is learnt about each feature, from the training part and from values that are not missing.
-
-    Counts, mean and sum of squared deviations are merged by the pairwise update, which does not cancel;
-    quantiles come from an ``EventSample``. With up to 100,000 events they are exact; above, the rank error
-    is 0.0016 (one sigma).
-
-    References:
-        Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances",
-        COMPSTAT 1982.
-
-    """
-
-    def __init__(self, sentinels: Sequence[Sequence[float]]) -> None:
-        n_features = len(sentinels)
-        self.sentinels = sentinels
-        self.n_events = 0
-        self.count = np.zeros(n_features, dtype=np.int64)
-        self.mean = np.zeros(n_features)
-        self.squares = np.zeros(n_features)
-        self.lowest = np.full(n_features, np.inf)
-        self.highest = np.full(n_features, -np.inf)
-        self.sample = EventSample(n_features)
-
-    def update(self, features: Matrix, identities: NDArray[np.uint64]) -> None:
-        """Learn from more events.
-
-        Args:
-            features: shape ``(n_events, n_features)``.
-            identities: shape ``(n_events,)``; what makes the sample independent of the order.
-
-        """
-        for start in range(0, len(features), BLOCK):
-            self._update_moments(features[start : start + BLOCK])
-        self.sample.update(features, identities)
-
-    def merge(self, other: Self) -> None:
-        """Take in what another state has learnt from other events."""
-        self._merge_moments(other.n_events, other.count, other.mean, other.squares, other.lowest, other.highest)
-        self.sample.merge(other.sample)
-
-    def _update_moments(self, block: Matrix) -> None:
-        missing = is_missing(block, self.sentinels)
-        count = len(block) - missing.sum(axis=0)
-        if count.sum() == block.size:
-            mean = block.mean(axis=0)
-            deviation, lowest, highest = block - mean, block.min(axis=0), block.max(axis=0)
-        else:
-            mean = np.where(missing, 0.0, block).sum(axis=0) / np.maximum(count, 1)
-            deviation = np.where(missing, 0.0, np.where(missing, 0.0, block) - mean)
-            lowest = np.where(missing, np.inf, block).min(axis=0)
-            highest = np.where(missing, -np.inf, block).max(axis=0)
-        squares = np.einsum("ij,ij->j", deviation, deviation)
-        self._merge_moments(len(block), count, mean, squares, lowest, highest)
-
-    def _merge_moments(self, n_events: int, count: Counts, mean: Row, squares: Row, lowest: Row, highest: Row) -> None:
-        total = self.count + count
-        safe = np.maximum(total, 1)
-        step = mean - self.mean
-        self.squares = self.squares + squares + step**2 * self.count * count / safe
-        self.mean = self.mean + step * count / safe
-        self.count, self.n_events = total, self.n_events + n_events
-        self.lowest = np.minimum(self.lowest, lowest)
-        self.highest = np.maximum(self.highest, highest)
-
-    @property
-    def n_missing(self) -> NDArray[np.int64]:
-        """Number of missing values of each feature, shape ``(n_features,)``."""
-        return self.n_events - self.count
-
-    @property
-    def spread(self) -> NDArray[np.float64]:
-        """Standard deviation of each feature, shape ``(n_features,)``; exactly 0 where all values are one."""
-        spread = np.sqrt(self.squares / np.maximum(self.count, 1))
-        return np.where(self.highest > self.lowest, spread, 0.0)
-
-    def quantiles(self, levels: NDArray[np.float64]) -> Matrix:
-        """Return the quantiles of each feature, shape ``(n_levels, n_features)``.
-
-        A feature that has a value so rarely that none is in the sample gets its mean at every level.
-        """
-        sample = self.sample.features
-        known = np.where(is_missing(sample, self.sentinels), np.nan, sample)
-        unseen = np.isnan(known).all(axis=0)
-        known[:, unseen] = self.mean[unseen]
-        return np.asarray(np.nanquantile(known, levels, axis=0), dtype=np.float64)
-
-
 class InputTransform(Declaration):
     """From the feature matrix to the network's input, as plain data.
 
     ``y = clip((x - offset) * scale)`` for each feature, or between knots for ``quantile``; then one flag for
     each feature in ``flagged``. Computed in double precision, handed on in single. ``refused`` are the features
-    that may not be missing, by their place: whoever scores events looks at them first.
+    that may not be missing, by their place: whoever scores events looks at them first. ``blocks`` are the features
+    that belong together; in them, what is not there counts as missing, and a presence is handed on as it is.
     """
 
     features: tuple[str, ...]
@@ -206,11 +58,17 @@ class InputTransform(Declaration):
     clip: float | None
     knots: tuple[tuple[float, ...], ...] | None = None
     refused: dict[int, str] = Field(default_factory=dict)
+    blocks: tuple[Block, ...] = ()
 
     @property
     def n_inputs(self) -> int:
         """Number of inputs of the network: features and flags."""
         return len(self.features) + len(self.flagged)
+
+    @property
+    def groups(self) -> dict[str, tuple[int, ...]]:
+        """The features that are looked at as one, by name: each flat one, and each block as a whole."""
+        return groups_of(self.features, self.blocks)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -254,43 +112,50 @@ class InputTransform(Declaration):
 
 
 def fit_transform(
-    statistics: FeatureStatistics, names: tuple[str, ...], normalise: NormaliseSpec, missing: MissingSpec
+    statistics: FeatureStatistics, inputs: InputSpec, normalise: NormaliseSpec, missing: MissingSpec
 ) -> InputTransform:
-    """Return the transform that follows from what was learnt on the training part.
+    """Return the transform that follows from what was learnt about the variables of ``inputs`` in the training part.
 
     Raises:
         DataError: a feature has no value at all.
 
     """
-    _refuse_unknown(statistics, names)
+    _refuse_unknown(statistics, inputs.variables)
+    variable_of = variable_of_columns(inputs.variables, inputs.n_columns)
+
+    def of_columns(of_variables: NDArray[Any], of_presence: Any) -> NDArray[Any]:
+        return np.concatenate([of_variables, [of_presence]])[variable_of]
+
     offset, scale, knots = _method(statistics, normalise)
-    policies = [missing.of(name) for name in names]
-    median = statistics.quantiles(np.array([0.5]))[0]
-    learnt = {"median": median, "mean": statistics.mean, "refuse": median}
+    policies = missing.of_columns(inputs)
+    median = of_columns(statistics.quantiles(np.array([0.5]))[0], 0.0)
+    learnt = {"median": median, "mean": of_columns(statistics.mean, 0.0), "refuse": median}
     fill = [float(learnt[p.policy][i]) if isinstance(p.policy, str) else p.policy for i, p in enumerate(policies)]
-    flagged = [i for i, p in enumerate(policies) if p.flag and statistics.n_missing[i]]
+    has_missing = of_columns(statistics.n_missing > 0, False)
     return InputTransform(
-        features=names,
+        features=inputs.names,
         sentinels=tuple(p.values for p in policies),
         fill=tuple(fill),
-        flagged=tuple(flagged),
-        offset=tuple(offset.tolist()),
-        scale=tuple(scale.tolist()),
+        flagged=tuple(i for i, p in enumerate(policies) if p.flag and has_missing[i]),
+        offset=tuple(of_columns(offset, 0.0).tolist()),
+        scale=tuple(of_columns(scale, 1.0).tolist()),
         clip=None if normalise.method == "none" else normalise.clip,
-        knots=knots,
-        refused=missing.refused(names),
+        knots=None if knots is None else tuple(map(tuple, of_columns(knots.T, LINEAR).T.tolist())),
+        refused=missing.refused(inputs),
+        blocks=inputs.blocks,
     )
 
 
-def _refuse_unknown(statistics: FeatureStatistics, names: tuple[str, ...]) -> None:
-    for name, count in zip(names, statistics.count, strict=True):
+def _refuse_unknown(statistics: FeatureStatistics, variables: Sequence[Variable]) -> None:
+    for variable, count in zip(variables, statistics.count, strict=True):
         if not count:
+            name = variable.name
             msg = f"feature {name!r} has no value in any of the {statistics.n_events} training events: each is NaN, "
             raise DataError(msg + "infinite (as is what single precision cannot hold), or one of [features] missing")
 
 
 def _method(statistics: FeatureStatistics, spec: NormaliseSpec) -> tuple[Any, Any, Any]:
-    """Return offset, scale (each ``(n_features,)``) and knots of the declared method."""
+    """Return offset, scale (each ``(n_variables,)``) and knots ``(n_knots, n_variables)`` of the declared method."""
     ones = np.ones_like(statistics.mean)
     match spec.method:
         case "standard":
@@ -306,7 +171,7 @@ def _method(statistics: FeatureStatistics, spec: NormaliseSpec) -> tuple[Any, An
             return statistics.lowest, _inverse(statistics.highest - statistics.lowest), None
         case "quantile":
             knots = statistics.quantiles(np.linspace(0, 1, N_KNOTS))
-            return 0.5 * ones, np.sqrt(12) * ones, tuple(map(tuple, knots.tolist()))
+            return 0.5 * ones, np.sqrt(12) * ones, knots
         case "none":
             return 0 * ones, ones, None
 

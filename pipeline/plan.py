@@ -83,9 +83,16 @@ class DataSpec(Declaration):
     @model_validator(mode="after")
     def _inputs_do_not_tell(self) -> "DataSpec":
         kinds = {name: spec.kind for name, spec in self.columns.items()}
-        ids = [name for name in self.features.inputs if kinds.get(name) == "id"]
+        ids = [name for name in self.features.texts if kinds.get(name) == "id"]
         if ids:
             raise ValueError(f"features.inputs: {ids[0]!r} is declared as an id; ids are no features")
+        return self
+
+    @model_validator(mode="after")
+    def _presences_are_not_clipped(self) -> "DataSpec":
+        if self.features.collections and self.normalise.method != "none" and self.normalise.clip < 1:
+            msg = f"normalise.clip: received {self.normalise.clip:g}; with collections at least 1 is needed"
+            raise ValueError(f"{msg}, for an element that is there is told by a 1")
         return self
 
     @property
@@ -100,6 +107,8 @@ class DataSpec(Declaration):
         return Recipe(
             derive=self.derive,
             inputs=self.features.inputs,
+            collections=self.features.collections,
+            images=self.features.images,
             sentinels=missing.values,
             own_sentinels={name: missing.of(name).values for name in missing.overrides},
         )
@@ -172,7 +181,7 @@ def look_at_file(spec: DataSpec, index: int, path: Path) -> SampleFile:
     sample, recipe = spec.samples[index], spec.recipe
     found = describe(path, sample.layout)
     available = found.columns.keys()
-    features_need = recipe.needed_for(recipe.inputs, available)
+    features_need = recipe.needed_for(recipe.texts, available)
     weight_needs = recipe.needed_for([sample.weight], available)
     spectators_need = recipe.needed_for(spec.features.spectators, available)
     cuts_need = recipe.needed_for([cut.keep for cut in spec.select], available)

@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 PIECE = 2**15
 """Events that are worked on at a time."""
 
+MOST_VALUES = 2**21
+"""Features of all events that are worked on at a time: of events that are images there are fewer."""
+
 UNFINISHED = ".tmp"
 
 ABANDONED_AFTER = DAY
@@ -146,23 +149,27 @@ def _publish(temporary: Path, final: Path) -> None:
 def _read_files(ledger: Ledger, files: list[SampleFile], progress: Progress, chunk_bytes: int) -> None:
     """Take every file through three stages, each a thread: read, account, store."""
     total = sum(file.n_events for file in files)
-    with closing(ahead(_chunks(files, chunk_bytes))) as chunks, closing(ahead(_accounts(chunks, ledger))) as accounts:
+    piece = min(PIECE, max(1, MOST_VALUES // ledger.spec.features.n_columns))
+    with (
+        closing(ahead(_chunks(files, chunk_bytes, piece))) as chunks,
+        closing(ahead(_accounts(chunks, ledger))) as accounts,
+    ):
         for kept in accounts:
             ledger.store(kept)
             progress("prepare", kept.n_read, total)
 
 
-def _chunks(files: list[SampleFile], chunk_bytes: int) -> Iterator[tuple[SampleFile, Chunk]]:
+def _chunks(files: list[SampleFile], chunk_bytes: int, piece: int) -> Iterator[tuple[SampleFile, Chunk]]:
     for file in files:
         for chunk in iter_chunks(file.path, file.needed, layout=file.sample.layout, chunk_bytes=chunk_bytes):
-            yield from ((file, piece) for piece in _pieces(chunk))
+            yield from ((file, part) for part in _pieces(chunk, piece))
 
 
-def _pieces(chunk: Chunk) -> Iterator[Chunk]:
+def _pieces(chunk: Chunk, piece: int) -> Iterator[Chunk]:
     """Cut a chunk up: what is read well in large blocks is worked on well in small ones, which stay in the cache."""
-    for start in range(0, len(chunk), PIECE):
-        columns = {name: column[start : start + PIECE] for name, column in chunk.columns.items()}
-        n_events = min(PIECE, len(chunk) - start)
+    for start in range(0, len(chunk), piece):
+        columns = {name: column[start : start + piece] for name, column in chunk.columns.items()}
+        n_events = min(piece, len(chunk) - start)
         yield replace(chunk, columns=columns, n_events=n_events, first_event=chunk.first_event + start, original=None)
 
 
@@ -227,7 +234,7 @@ def _finish(ledger: Ledger, files: list[SampleFile], digests: list[str], key: st
         cut_flow=ledger.cut_flow.to_json(),
         yields=_by_name(spec, ledger.yields.sum(axis=0)),
         training_factors=tuple(factors.tolist()),
-        n_missing=dict(zip(spec.features.inputs, statistics.n_missing.tolist(), strict=True)),
+        n_missing=dict(zip(map(str, statistics.variables), statistics.n_missing.tolist(), strict=True)),
         transform=transform,
     )
 

@@ -40,7 +40,7 @@ class Rehearsal:
     """What would come out, and everything that stands in the way; one line a problem.
 
     ``notes`` say what deserves a look and stands in nobody's way. ``missing`` holds the share of the training events,
-    0 to 1, in which a feature is missing, for every feature that ever is.
+    0 to 1, in which a feature is missing, for every feature that ever is; in a block, the share of its values.
     """
 
     files: tuple[FileFinding, ...]
@@ -69,7 +69,8 @@ class Rehearsal:
         for part, counts in self.parts.items() if not self.problems else ():
             lines.append(f"{part:<16} " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
         lines += [
-            f"{name:<16} missing in {percent(share)} of the training events" for name, share in self.missing.items()
+            f"{name:<16} {percent(share)} of its values in the training events are missing"
+            for name, share in self.missing.items()
         ]
         n_problems = len(self.problems)
         lines += _listed("look at:", self.notes)
@@ -109,7 +110,7 @@ def rehearse(
     parts = {part: dict(zip(spec.classes, map(int, row), strict=True)) for part, row in zip(PARTS, counts, strict=True)}
     # Of a part of the events a note could mislead: a feature is constant in the one file that is well.
     notes = ledger.notes() if everything_read else []
-    shares = missing_shares(ledger.statistics, spec.features.inputs)
+    shares = missing_shares(ledger.statistics)
     return Rehearsal(
         tuple(findings),
         parts,

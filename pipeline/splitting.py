@@ -9,13 +9,12 @@ from collections.abc import Collection
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
 
-import awkward as ak
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from pipeline.chunk import Chunk
+from pipeline.chunk import Chunk, flattened
 from pipeline.declare import Declaration
 from pipeline.errors import ColumnTypeError, DataError
 
@@ -131,13 +130,11 @@ def _column_bits(chunk: Chunk, name: str, is_declared: bool) -> NDArray[np.uint6
     """Return 64 bits that are equal exactly where the values of a column are equal."""
     column = chunk[name]
     where = f"{chunk.source}: {name!r} in [split] by"
-    if not isinstance(column, np.ndarray):
-        if is_declared:
-            raise ColumnTypeError(f"{where} is jagged; an identity has one value per event")
-        return _jagged_bits(column)
     if is_declared:
+        if not isinstance(column, np.ndarray):
+            raise ColumnTypeError(f"{where} is jagged; an identity has one value per event")
         _refuse_lost_identities(column, where)
-    return _row_bits(column) if column.ndim > 1 else _value_bits(column)
+    return _value_bits(np.asarray(column)) if column.ndim == 1 else _list_bits(*flattened(column))
 
 
 def _value_bits(values: NDArray[Any]) -> NDArray[np.uint64]:
@@ -169,18 +166,9 @@ def _refuse_lost_identities(column: NDArray[Any], where: str) -> None:
         raise ColumnTypeError(msg + f"which is exact below {limit} only: different events would become one")
 
 
-def _row_bits(matrix: NDArray[Any]) -> NDArray[np.uint64]:
-    rows = matrix.reshape(len(matrix), -1)
-    return _list_bits(_value_bits(rows.ravel()), np.full(len(rows), rows.shape[1], dtype=np.int64))
-
-
-def _jagged_bits(column: Any) -> NDArray[np.uint64]:
-    counts = ak.to_numpy(ak.num(column)).astype(np.int64)
-    return _list_bits(_value_bits(ak.to_numpy(ak.flatten(column))), counts)
-
-
-def _list_bits(bits: NDArray[np.uint64], counts: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _list_bits(values: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Return 64 bits for each list, whether all have the same length or not; ``counts`` are the lengths."""
+    bits = _value_bits(values)
     position = np.arange(len(bits)) - np.repeat(np.cumsum(counts) - counts, counts)
     mixed = scramble(bits ^ scramble(position.astype(np.uint64)))
     sums = np.zeros(len(counts) + 1, dtype=np.uint64)

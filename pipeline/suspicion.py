@@ -6,14 +6,14 @@ are to stay silent on healthy data: a note that comes every time is read by nobo
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.missing import MissingPolicy, MissingSpec, is_missing
-from pipeline.normalise import FeatureStatistics, NormaliseSpec
+from pipeline.feature_statistics import FeatureStatistics
+from pipeline.missing import MissingPolicy, MissingSpec
+from pipeline.normalise import NormaliseSpec
 
 CODES = (-99.0, -999.0, -9999.0, -99999.0, -999999.0, 999.0, 9999.0, 99999.0, 999999.0)
 """What files write for a value that is not there."""
@@ -45,9 +45,14 @@ _HARM = {
 
 @dataclass(frozen=True, eq=False)
 class _Feature:
-    """One feature: its values in the sample of events, and what is known of it from all of them."""
+    """One feature: its values in the sample of events, and what is known of it from all of them.
+
+    ``text`` is what ``[features] missing`` calls it, and ``of`` what its values are values of.
+    """
 
     name: str
+    text: str
+    of: str
     policy: MissingPolicy
     has_own_codes: bool
     values: NDArray[np.float64]
@@ -57,15 +62,13 @@ class _Feature:
     highest: float
 
 
-def suspicions(
-    statistics: FeatureStatistics, names: Sequence[str], missing: MissingSpec, normalise: NormaliseSpec
-) -> list[str]:
+def suspicions(statistics: FeatureStatistics, missing: MissingSpec, normalise: NormaliseSpec) -> list[str]:
     """Return one sentence for everything about the training part's features that deserves a look; often none."""
     notes: list[str] = []
-    for i, (name, share) in enumerate(missing_shares(statistics, names).items()):
+    for i, (name, share) in enumerate(missing_shares(statistics).items()):
         if not statistics.count[i]:
             continue  # refused elsewhere
-        feature = _feature(statistics, i, name, missing)
+        feature = _feature(statistics, i, missing)
         if feature.lowest == feature.highest:
             notes.append(
                 f"{name!r} is {feature.lowest:g} wherever it has a value: it cannot tell one class from another"
@@ -76,10 +79,10 @@ def suspicions(
     return notes
 
 
-def missing_shares(statistics: FeatureStatistics, names: Sequence[str]) -> dict[str, float]:
-    """Return the share of the training events in which each feature is missing, 0 to 1."""
-    shares = statistics.n_missing / max(statistics.n_events, 1)
-    return dict(zip(names, map(float, shares), strict=True))
+def missing_shares(statistics: FeatureStatistics) -> dict[str, float]:
+    """Return the share of the training events in which each feature is missing, 0 to 1; of a block, of its values."""
+    shares = statistics.n_missing / np.maximum(statistics.n_values, 1)
+    return dict(zip(map(str, statistics.variables), map(float, shares), strict=True))
 
 
 def percent(share: float) -> str:
@@ -87,14 +90,15 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
-def _feature(statistics: FeatureStatistics, place: int, name: str, missing: MissingSpec) -> _Feature:
-    sampled = statistics.sample.features[:, place]
-    known = sampled[~is_missing(sampled[:, None], [statistics.sentinels[place]])[:, 0]]
+def _feature(statistics: FeatureStatistics, place: int, missing: MissingSpec) -> _Feature:
+    variable, sampled, known = statistics.variables[place], statistics.sampled(place), statistics.known(place)
     lowest, highest = float(statistics.lowest[place]), float(statistics.highest[place])
-    override = missing.overrides.get(name)
+    override = missing.overrides.get(variable.text)
     return _Feature(
-        name,
-        missing.of(name),
+        variable.name,
+        variable.text,
+        variable.of_what,
+        missing.of(variable.text),
         override is not None and override.values is not None,
         # An extreme value is looked at even where the sample has passed it by.
         np.concatenate([known, [value for value in (lowest, highest) if value not in known]]),
@@ -134,9 +138,9 @@ def _about_codes(feature: _Feature) -> list[str]:
     told = " and ".join(f"{code:.0f} in {percent(share)}" for code, share in zip(codes, shares, strict=True))
     values = f"values = {[*feature.policy.values, *codes]}"
     if feature.has_own_codes:
-        values = f"overrides = {{ {json.dumps(feature.name, ensure_ascii=False)} = {{ {values} }} }}"
+        values = f"overrides = {{ {json.dumps(feature.text, ensure_ascii=False)} = {{ {values} }} }}"
     return [
-        f"{feature.name!r} is exactly {told} of the training events: if that means missing,"
+        f"{feature.name!r} is exactly {told} of the {feature.of}: if that means missing,"
         f" write [features] missing = {{ {values} }}"
     ]
 
@@ -166,7 +170,7 @@ def _about_beyond(feature: _Feature) -> list[str]:
     share = percent(len(feature.beyond) / feature.n_sampled)
     return [
         f"{feature.name!r} reaches {reached:g}, too large for single precision: it counts as missing in {share} of"
-        " the training events"
+        f" the {feature.of}"
     ]
 
 
@@ -175,6 +179,6 @@ def _about_missing(feature: _Feature, share: float) -> list[str]:
     if share <= 0.5 or feature.policy.flag or not isinstance(feature.policy.policy, str):
         return []
     return [
-        f"{feature.name!r} is missing in {percent(share)} of the training events, and the network is not told where;"
+        f"{feature.name!r} is missing in {percent(share)} of the {feature.of}, and the network is not told where;"
         " add flag = true to [features] missing, or leave it out"
     ]

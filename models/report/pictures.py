@@ -33,7 +33,8 @@ def _drawn(evaluation: Evaluation, histories: Sequence[History], class_names: Cl
         yield reliability_picture(evaluation.probabilities, calibrated)
     if evaluation.inputs:
         yield importance_picture(evaluation.inputs)
-        yield correlations_picture(evaluation.inputs, class_names)
+        if evaluation.inputs.names:
+            yield correlations_picture(evaluation.inputs, class_names)
     # An expression may be longer than a file's name can be.
     names = valid_names([f"spectator_{found.name}"[:LONGEST_FILE_NAME] for found in evaluation.spectators])
     for name, found in zip(names, evaluation.spectators, strict=True):

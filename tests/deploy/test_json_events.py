@@ -66,8 +66,10 @@ def test_columns_that_nobody_needs_are_not_looked_at():
 
 def test_an_example_has_every_kind_of_column():
     kinds = {kind: kind for kind in ("integer", "float", "boolean", "string", "fixed", "jagged")}
-    assert len(example_of(kinds)) == 1
-    assert set(example_of(kinds)) == set(kinds)
+    example = example_of(kinds, {"fixed": 4})
+    assert len(example) == 1
+    assert set(example) == set(kinds)
+    assert [len(example[name][0]) for name in ("fixed", "jagged")] == [4, 1]
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,9 @@ def _graph(weights: Sequence[float]) -> onnx.ModelProto:
 
 
 def _manifest(recipe: Recipe) -> BundleManifest:
-    n, texts = len(recipe.inputs), [*recipe.inputs, *recipe.derive.values()]
+    n, texts = recipe.n_columns, [*recipe.texts, *recipe.derive.values()]
     transform = InputTransform(
-        features=recipe.inputs,
+        features=recipe.names,
         sentinels=((),) * n,
         fill=(0.0,) * n,
         flagged=(),

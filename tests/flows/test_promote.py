@@ -76,7 +76,18 @@ def test_a_champion_with_some_of_the_features_sees_the_same_events(make_bundle, 
     assert swapped.difference.value == 0.0
 
 
+def image(*pixels):
+    return {"images": {"stamp": {"pixels": pixels, "shape": (len(pixels),)}}}
+
+
+def test_a_champion_with_the_same_image_sees_the_same_events(make_bundle, test_part):
+    bundles = [make_bundle(weights, [], **image("x", "y")) for weights in ([1, 0.5], [2, 1])]
+    decision = decide(*bundles, [test_part], SPEC)
+    assert (decision.difference.value, "on the same test events" in decision.reason) == (0.0, True)
+
+
 OTHER_FEATURES = [
+    ([], image("x", "y"), image("y", "x")),
     (["z"], {}, {}),
     (["x", "d"], {"derive": {"d": "x + z"}}, {"derive": {"d": "x - z"}}),
     (["x", "x + y"], {"sentinels": (-999.0,)}, {}),
@@ -88,10 +99,10 @@ OTHER_FEATURES = [
 def test_a_champion_with_other_features_is_compared_by_recorded_aucs(
     make_bundle, test_part, trained, inputs, of_champion, of_challenger
 ):
-    weights = [1.0] * len(inputs)
+    weights = [1.0] * (len(inputs) or 2)
     champion = make_bundle(weights, inputs, evaluation_json(trained, 0.80, 0.03), **of_champion)
     ours = inputs if of_challenger or len(inputs) > 1 else ["x", "y"]
-    challenger = make_bundle([1.0] * len(ours), ours, evaluation_json(trained, 0.82, 0.04), **of_challenger)
+    challenger = make_bundle([1.0] * (len(ours) or 2), ours, evaluation_json(trained, 0.82, 0.04), **of_challenger)
     decision = decide(challenger, champion, [test_part], SPEC)
     assert decision.difference.value == pytest.approx(0.02)
     assert decision.difference.error == pytest.approx(0.05)

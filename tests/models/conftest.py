@@ -12,12 +12,14 @@ from models.build import ModelSpec, build, head_of, scoring_network
 from models.bundle import MODEL, NETWORK, Bundle, BundleManifest, write_bundle
 from models.export import export_onnx
 from models.training import TrainingEvents, TrainingSpec, train
+from pipeline.blocks import InputSpec
 from pipeline.chunk import chunk_of
 from pipeline.dataset import EventArrays
+from pipeline.feature_statistics import FeatureStatistics
 from pipeline.features import Recipe
 from pipeline.layout import Layout
 from pipeline.missing import MissingSpec
-from pipeline.normalise import FeatureStatistics, InputTransform, NormaliseSpec, fit_transform
+from pipeline.normalise import InputTransform, NormaliseSpec, fit_transform
 from pipeline.shuffle import EventsInMemory
 from pipeline.table import Packing, table_of
 
@@ -50,7 +52,7 @@ def learn_transform(features: NDArray[np.float64], spec: NormaliseSpec, missing:
     names = tuple(f"x_{i}" for i in range(features.shape[1]))
     statistics = FeatureStatistics([missing.of(name).values for name in names])
     statistics.update(features, np.arange(len(features), dtype=np.uint64))
-    return fit_transform(statistics, names, spec, missing)
+    return fit_transform(statistics, InputSpec(inputs=names), spec, missing)
 
 
 def arrays_of(features: NDArray[np.float64]) -> EventArrays:

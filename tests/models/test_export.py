@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,9 +14,12 @@ from numpy.typing import NDArray
 
 from models.build import ModelSpec, build, head_of, scoring_network
 from models.export import _export_elsewhere, assert_parity, export_core, export_onnx, parity_rows
+from pipeline.chunk import chunk_of
 from pipeline.errors import BundleError
+from pipeline.feature_statistics import FeatureStatistics
+from pipeline.features import Recipe
 from pipeline.missing import MissingSpec
-from pipeline.normalise import InputTransform, NormaliseSpec
+from pipeline.normalise import InputTransform, NormaliseSpec, fit_transform
 
 Learn = Callable[[NDArray[np.float64], NormaliseSpec, MissingSpec], InputTransform]
 METHODS = ["standard", "robust", "minmax", "quantile", "none"]
@@ -101,6 +105,28 @@ def test_the_graph_prepares_inputs_bit_for_bit_as_the_transform(method: str, lea
     inputs = run(with_inputs_as_output(tmp_path / "m.onnx"), rows, "inputs")
     assert np.isfinite(inputs).all()
     np.testing.assert_array_equal(inputs, transform.apply(rows))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_graph_prepares_collections_and_images_bit_for_bit_as_the_transform(method: str, tmp_path: Path) -> None:
+    jets = {"inputs": ["pt", "eta"], "order": "pt", "length": 3}
+    inputs = {"inputs": ["met"], "collections": {"jets": jets}, "images": {"stamp": {"pixels": "flux", "shape": [2]}}}
+    recipe = Recipe.model_validate(inputs)
+    generator = np.random.default_rng(1)
+    counts = generator.integers(0, 6, 600)
+    lists = {name: ak.unflatten(generator.exponential(40, counts.sum()), counts) for name in ("pt", "eta")}
+    lists["eta"] = ak.where(lists["eta"] > 100, -999.0, lists["eta"])
+    flux = generator.normal(size=(600, 2))
+    features = recipe.matrix(chunk_of({"met": flux[:, 0] * 3, "flux": flux, **lists}))
+    missing = MissingSpec(values=(-999.0, 0.0, 1.0), flag=True)
+    statistics = FeatureStatistics([policy.values for policy in missing.of_columns(recipe)], recipe.variables)
+    statistics.update(features, np.arange(600, dtype=np.uint64))
+    transform = fit_transform(statistics, recipe, NormaliseSpec(method=method), missing)
+    export_onnx(network_for(transform), transform, tmp_path / "m.onnx")
+    rows = np.concatenate([features, parity_rows(features, transform, 600, seed=2)])
+    found = run(with_inputs_as_output(tmp_path / "m.onnx"), rows, "inputs")
+    np.testing.assert_array_equal(found, transform.apply(rows))
+    assert transform.n_inputs == 1 + 9 + 2 + 3
 
 
 @pytest.mark.parametrize("method", METHODS)

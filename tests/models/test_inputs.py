@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from models.inputs import InputFindings, judge_inputs
+from models.inputs import N_REPEATS, InputFindings, judge_inputs
 from models.metrics import auc_with_error
+from pipeline.blocks import Block
 
 NAMES = ("noise", "weak", "strong")
 
@@ -48,3 +49,27 @@ def test_missing_values_are_counted_and_take_no_part_in_the_inputs_own_auc(found
 def test_correlations_are_in_the_order_of_the_names(found: InputFindings) -> None:
     assert found.names == NAMES
     assert np.diag(found.correlations.signal) == pytest.approx([1, 1, 1])
+
+
+def test_a_block_is_one_feature_shuffled_together_and_alone_it_has_no_separation() -> None:
+    generator = np.random.default_rng(3)
+    labels = np.arange(4_000) % 2
+    jets = generator.normal(size=(4_000, 2, 2)) + labels[:, None, None]
+    jets[..., 1] = [1.0, 0.0]
+    jets[:, 1, 0] = np.nan
+    jets[::5, 0, 0] = np.nan
+    features = np.column_stack([generator.normal(size=4_000) + labels, jets.reshape(4_000, 4)])
+    calls = []
+
+    def score(matrix: np.ndarray) -> np.ndarray:
+        calls.append(len(matrix))
+        return matrix[:, 0] + np.nan_to_num(matrix[:, 1])
+
+    block = Block(name="jets", kind="collection", start=1, shape=(2, 2))
+    names = ("met", "jets.pt[0]", "jets.present[0]", "jets.pt[1]", "jets.present[1]")
+    found = judge_inputs(score, features, features, names, labels, np.ones(4_000), np.random.default_rng(2), [block])
+    assert len(calls) == 1 + 2 * N_REPEATS
+    jets_found = next(one for one in found.inputs if one.name == "jets")
+    assert jets_found.importance.value > 5 * jets_found.importance.error
+    assert np.isnan([jets_found.separation.value, jets_found.auc.value]).all()
+    assert (jets_found.n_missing, found.names, found.correlations.signal.shape) == (800, ("met",), (1, 1))

@@ -80,6 +80,12 @@ def test_keeping_events_keeps_every_kind_of_column_and_lets_the_original_go() ->
     assert kept["jagged"].to_list() == [[1], [2, 3]]
 
 
+def test_an_event_that_is_kept_has_the_number_that_it_had() -> None:
+    events = Chunk({"x": np.arange(4)}, 4, first_event=10)
+    kept = events.keep(np.array([False, True, True, True])).keep(np.array([False, True, True]))
+    assert [events.number_of(3), kept.number_of(0), kept.number_of(1)] == [13, 12, 13]
+
+
 def test_more_columns_make_a_new_chunk_and_leave_the_old_one() -> None:
     before = chunk_of({"a": [1, 2]})
     after = before.with_columns({"a": np.array([3, 4]), "b": np.array([5, 6])})

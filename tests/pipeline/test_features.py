@@ -113,7 +113,7 @@ def test_derived_columns_that_cannot_be_made_are_refused(derive: dict[str, str],
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"inputs": []}, "at least 1 item"),
+        ({"inputs": []}, "there is no input: needed are inputs"),
         ({"inputs": ["a", "a"]}, "names an input twice: a"),
         ({"inputs": ["a"], "spectators": ["b", "c", "b"]}, "names a spectator twice: b"),
         ({"inputs": ["met"], "missing": {"overrides": {"mett": {}}}}, "no input: 'mett' .did you mean 'met'"),

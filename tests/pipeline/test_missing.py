@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from pipeline.blocks import InputSpec
 from pipeline.errors import DataError
 from pipeline.missing import MissingSpec, is_missing, refuse_missing
 
@@ -61,8 +62,35 @@ def test_a_feature_that_may_not_be_missing_is_refused_with_the_count() -> None:
     features, spec = np.array([[np.nan, 1.0], [1.0, -9.0], [1.0, np.nan]]), MissingSpec(policy="refuse", values=(-9.0,))
     with pytest.raises(DataError, match=r"these: feature 'b' is missing in 2 of 3 events, and its policy is 'refuse'"):
         refuse_missing(features, {1: "b"}, [spec.values] * 2, "these")
-    assert spec.refused(["a", "b"]) == {0: "a", 1: "b"}
+    assert spec.refused(InputSpec(inputs=("a", "b"))) == {0: "a", 1: "b"}
 
 
 def test_other_features_may_be_missing() -> None:
     refuse_missing(np.array([[np.nan, 1.0]]), {1: "b"}, [(), ()], "these")
+
+
+JETS = InputSpec.model_validate({"collections": {"jets": {"inputs": ["pt", "eta"], "length": 2}}})
+
+
+def test_only_an_element_that_is_there_can_miss_a_value() -> None:
+    spec = MissingSpec.model_validate({"overrides": {"eta": {"policy": "refuse", "values": [-9.0]}}})
+    sentinels = [policy.values for policy in spec.of_columns(JETS)]
+    there, absent = [1.0, 2.0, 1.0], [np.nan, np.nan, 0.0]
+    refuse_missing(np.array([there + absent, absent + absent]), spec.refused(JETS), sentinels, "these", JETS.blocks)
+    events = np.array([there + absent, [*there, 1.0, -9.0, 1.0]])
+    with pytest.raises(DataError, match=r"'jets.eta\[1\]' is missing in 1 of 2 events"):
+        refuse_missing(events, spec.refused(JETS), sentinels, "these", JETS.blocks)
+
+
+def test_a_presence_has_no_sentinel_and_no_flag_and_is_never_refused() -> None:
+    spec = MissingSpec(values=(0.0, 1.0), policy="refuse", flag=True)
+    policies = spec.of_columns(JETS)
+    assert [(p.values, p.flag) for p in policies[2::3]] == [((), False)] * 2
+    assert list(spec.refused(JETS).values()) == ["jets.pt[0]", "jets.eta[0]", "jets.pt[1]", "jets.eta[1]"]
+
+
+def test_the_pixels_of_an_image_are_called_as_their_column_or_as_the_image_where_they_are_many() -> None:
+    pixels = {"one": {"pixels": "flux", "shape": [2]}, "many": {"pixels": ["a", "b"], "shape": [2]}}
+    spec = MissingSpec.model_validate({"overrides": {"flux": {"policy": 1.0}, "many": {"policy": 2.0}}})
+    policies = spec.of_columns(InputSpec.model_validate({"images": pixels}))
+    assert [p.policy for p in policies] == [2.0, 2.0, 1.0, 1.0]

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipeline import normalise
+from pipeline.blocks import InputSpec, Variable
 from pipeline.errors import DataError
+from pipeline.feature_statistics import BLOCK, SAMPLE_SIZE, FeatureStatistics
 from pipeline.missing import MissingSpec
-from pipeline.normalise import SAMPLE_SIZE, FeatureStatistics, InputTransform, NormaliseSpec, fit_transform
+from pipeline.normalise import InputTransform, NormaliseSpec, fit_transform
 
 VALUES = st.floats(-1e6, 1e6) | st.sampled_from([np.nan, np.inf, -999.0])
 MATRICES = hnp.arrays(np.float64, st.tuples(st.integers(0, 60), st.just(2)), elements=VALUES)
@@ -30,7 +31,7 @@ def fitted(features: Any, method: Any = "standard", clip: float = 100.0, **missi
     matrix = np.asarray(features, dtype=np.float64).reshape(len(features), -1)
     names, spec = tuple(f"x{i}" for i in range(matrix.shape[1])), MissingSpec.model_validate(missing)
     statistics = learnt(matrix, [spec.of(name).values for name in names])
-    return fit_transform(statistics, names, NormaliseSpec(method=method, clip=clip), spec)
+    return fit_transform(statistics, InputSpec(inputs=names), NormaliseSpec(method=method, clip=clip), spec)
 
 
 def assert_same(a: FeatureStatistics, b: FeatureStatistics) -> None:
@@ -183,6 +184,70 @@ def test_no_events_transform_into_no_events() -> None:
 
 
 def test_one_event_is_transformed_as_it_is_among_many() -> None:
-    features = np.random.default_rng(2).normal(size=(normalise.BLOCK + 5, 2))
+    features = np.random.default_rng(2).normal(size=(BLOCK + 5, 2))
     transform = fitted(features, "quantile")
     assert np.array_equal(transform.apply(features)[-1:], transform.apply(features[-1:]))
+
+
+JETS = InputSpec.model_validate({"inputs": ["met"], "collections": {"jets": {"inputs": ["pt", "eta"], "length": 3}}})
+
+
+def draw_jets(n_events: int = 500) -> Any:
+    """Up to three jets an event, falling in pt; a tenth of the eta are missing."""
+    rng = np.random.default_rng(4)
+    jets = np.sort(rng.exponential(30.0, (n_events, 3, 3)), axis=1)[:, ::-1]
+    jets[..., 1] = np.where(rng.random((n_events, 3)) < 0.1, np.nan, rng.normal(size=(n_events, 3)))
+    jets[..., 2] = np.arange(3) < rng.integers(0, 4, n_events)[:, None]
+    jets[jets[..., 2] == 0, :2] = np.nan
+    return np.column_stack([rng.normal(size=n_events), jets.reshape(n_events, 9)])
+
+
+def learnt_jets(features: Any, missing: MissingSpec, chunk: int = 10**9) -> FeatureStatistics:
+    statistics = FeatureStatistics([policy.values for policy in missing.of_columns(JETS)], JETS.variables)
+    for start in range(0, len(features), chunk):
+        statistics.update(features[start : start + chunk], np.arange(len(features), dtype=np.uint64)[start:][:chunk])
+    return statistics
+
+
+def fitted_jets(method: Any, **missing: Any) -> tuple[Any, InputTransform]:
+    features, spec = draw_jets(), MissingSpec.model_validate(missing)
+    return features, fit_transform(learnt_jets(features, spec), JETS, NormaliseSpec(method=method), spec)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 10**9])
+def test_elements_share_what_is_learnt_and_padding_has_no_say(chunk: int) -> None:
+    features = draw_jets()
+    found = learnt_jets(features, MissingSpec(), chunk)
+    there = features[:, 1:].reshape(-1, 3)[features[:, 3::3].ravel() == 1]
+    assert found.n_values.tolist() == [500, len(there), len(there)]
+    assert found.n_missing.tolist() == [0, 0, np.isnan(there[:, 1]).sum()]
+    assert found.mean[1:] == pytest.approx(np.nanmean(there[:, :2], axis=0))
+    assert found.spread[1:] == pytest.approx(np.nanstd(there[:, :2], axis=0))
+    assert found.lowest[1:].tolist() == np.nanmin(there[:, :2], axis=0).tolist()
+    assert found.quantiles(np.array([0.3]))[0, 1:] == pytest.approx(np.nanquantile(there[:, :2], 0.3, axis=0))
+
+
+@pytest.mark.parametrize("method", ["standard", "robust", "minmax", "quantile", "none"])
+def test_presence_is_handed_on_as_it_is_whatever_the_method(method: Any) -> None:
+    features, transform = fitted_jets(method, values=[0.0, 1.0], flag=True)
+    found = transform.apply(features)
+    assert transform.blocks == JETS.blocks
+    np.testing.assert_array_equal(found[:, 3:10:3], features[:, 3::3])
+    assert np.isfinite(found).all()
+
+
+def test_elements_that_are_equal_are_equal_inputs_wherever_they_stand() -> None:
+    _, transform = fitted_jets("quantile")
+    found = transform.apply(np.array([[0.0, *[25.0, 0.5, 1.0] * 3]]))
+    assert found[0, 1:4].tolist() == found[0, 4:7].tolist() == found[0, 7:].tolist()
+
+
+def test_a_flag_is_for_every_element_of_a_value_that_is_missing_somewhere_though_the_element_is_there() -> None:
+    _, transform = fitted_jets("standard", flag=True)
+    assert transform.input_names[10:] == tuple(f"jets.eta[{element}] is missing" for element in range(3))
+
+
+def test_large_events_are_sampled_less() -> None:
+    statistics = FeatureStatistics([()] * 3200, [Variable("image", "image", range(3200))])
+    statistics.update(np.ones((6000, 3200)), np.arange(6000, dtype=np.uint64))
+    assert len(statistics.sample.features) == SAMPLE_SIZE * 128 // 3200

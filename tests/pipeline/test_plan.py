@@ -48,6 +48,11 @@ def test_only_what_somebody_needs_is_read(tmp_path: Path) -> None:
     ("sections", "role"),
     [
         ({"features": {"inputs": ["w"]}}, "'w', which makes a weight"),
+        (
+            {"features": {"collections": {"one": {"inputs": ["pt"], "order": "eta / w", "length": 1}}}},
+            "'w', which makes a weight",
+        ),
+        ({"features": {"images": {"one": {"pixels": ["w"], "shape": [1]}}}}, "'w', which makes a weight"),
         ({"derive": {"v": "w * 2"}, "features": {"inputs": ["v"]}}, "'w', which makes a weight"),
         ({"split": {"by": ["pt"]}}, "'pt', which makes the identity of an event"),
         (
@@ -110,6 +115,14 @@ def test_a_column_that_is_not_there_is_found_when_it_is_asked_for(tmp_path: Path
         ({"select": [{"name": "a", "keep": "pt >"}]}, "no expression"),
         ({"derive": {"x": "a / / b"}}, "x = 'a / / b'.*no expression"),
         ({"columns": {"pt": {"kind": "id"}}}, "'pt' is declared as an id; ids are no features"),
+        (
+            {"columns": {"n": {"kind": "id"}}, "features": {"collections": {"a": {"inputs": ["n"], "length": 1}}}},
+            "'n' is declared as an id; ids are no features",
+        ),
+        (
+            {"normalise": {"clip": 0.5}, "features": {"collections": {"a": {"inputs": ["x"], "length": 1}}}},
+            "received 0.5; with collections at least 1 is needed",
+        ),
     ],
 )
 def test_sections_that_do_not_fit_together_are_refused(sections: dict[str, Any], message: str) -> None:

@@ -103,7 +103,8 @@ def test_the_missing_share_of_a_feature_is_told_where_it_has_missing_values(fold
     in_training = found.parts["train"]
     assert found.missing == {"pt": in_training["signal"] / sum(in_training.values())}
     assert found.to_json()["missing"] == found.missing
-    assert f"pt               missing in {100 * found.missing['pt']:.0f} % of the training events" in found.to_text()
+    share = f"{100 * found.missing['pt']:.0f} %"
+    assert f"pt               {share} of its values in the training events are missing" in found.to_text()
 
 
 def test_a_rehearsal_leaves_nothing_behind(folder: Path) -> None:

@@ -119,6 +119,15 @@ def test_fixed_size_columns_tell_large_whole_numbers_apart() -> None:
     assert first != second
 
 
+def test_an_image_is_the_same_content_as_an_array_as_a_list_and_as_lists_of_lists() -> None:
+    grid = np.array([[[1.5, np.nan], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]])
+    forms = [grid, grid.reshape(2, 4), ak.Array(grid.reshape(2, 4).tolist()), ak.Array(grid.tolist())]
+    forms.append(ak.Array([[1.5, None, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]))
+    found = [identities({"grid": form}, SplitSpec(by="content")).tolist() for form in forms]
+    assert found == [found[0]] * 5
+    assert found[0][0] != found[0][1]
+
+
 @pytest.mark.parametrize("other", [{"sample": "pions"}, {"spec": SplitSpec(by=("event",), salt="other")}])
 def test_another_sample_or_salt_gives_an_independent_split(other: dict[str, Any]) -> None:
     events = {"event": np.arange(100_000)}

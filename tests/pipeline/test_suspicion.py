@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.blocks import Variable
+from pipeline.feature_statistics import FeatureStatistics
 from pipeline.missing import MissingSpec
-from pipeline.normalise import FeatureStatistics, NormaliseSpec
+from pipeline.normalise import NormaliseSpec
 from pipeline.suspicion import percent, suspicions
 
 RNG = np.random.default_rng(1)
@@ -18,9 +20,9 @@ GAUSS = RNG.normal(size=3000)
 def notes(column: Any, normalise: str = "standard", **missing: Any) -> list[str]:
     spec = MissingSpec.model_validate(missing)
     column = np.asarray(column, dtype=np.float64)
-    statistics = FeatureStatistics([spec.of("x").values])
+    statistics = FeatureStatistics([spec.of("x").values], [Variable("x", "x", range(1))])
     statistics.update(column[:, None], np.arange(len(column), dtype=np.uint64))
-    return suspicions(statistics, ["x"], spec, NormaliseSpec.model_validate({"method": normalise}))
+    return suspicions(statistics, spec, NormaliseSpec.model_validate({"method": normalise}))
 
 
 def mixed(values: Any, every: int, other: float) -> Any:
