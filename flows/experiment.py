@@ -4,10 +4,11 @@ Owns the order of the sections and the rules that hold between them. What a sect
 the module that obeys it.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from flows.promote import PromotionSpec
 from flows.schedule import ScheduleSpec
@@ -20,7 +21,16 @@ from pipeline.declare import Declaration, read_declaration, read_toml
 from pipeline.errors import nearest_spelling
 from pipeline.plan import DataSpec
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+def _is_name(text: str) -> str:
+    if re.fullmatch("[A-Za-z0-9][A-Za-z0-9_.-]*", text) is None:
+        usable = re.sub("[^A-Za-z0-9_.]+", "-", text).strip("-_.") or "pion-muon"
+        msg = f"received {text!r}; a name begins with a letter or digit, and has letters, digits and - _ . alone"
+        raise ValueError(f"{msg}, as in {usable!r}")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_is_name)]
 """A name that is also a registered model's, a folder's and part of an address."""
 
 

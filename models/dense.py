@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     import keras
 
 Activation = Literal[
-    "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "leaky_relu", "softplus", "linear", "maxout"
-]
+    "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "swish", "softplus",
+    "tanh", "arctan", "sigmoid", "linear", "maxout",
+]  # fmt: skip
+"""``swish`` and ``silu`` are two names of one; ``leaky_relu`` has a slope of 0.2 below 0."""
 
-INITIALISERS = {
-    "selu": "lecun_normal",
-    "maxout": "lecun_normal",
-    "tanh": "glorot_uniform",
-    "sigmoid": "glorot_uniform",
-    "linear": "glorot_uniform",
-}
-"""Initial weights that keep the variance from layer to layer; He's for everything shaped like a ramp.
+INITIALISERS = dict.fromkeys(("tanh", "arctan", "sigmoid", "linear"), "glorot_uniform")
+"""Initial weights of what is bent at both ends, and of what is not bent at all."""
 
-The larger of two unit Gaussians has a mean square of 1, so two pieces of maxout want a variance of 1 in each. A deep
-stack of sigmoids fades all the same unless it has batch norm or skip connections."""
+VARIANCES = {"selu": 1.0, "maxout": 1.0, "gelu": 2.16, "silu": 2.43, "swish": 2.43}
+"""For all others: the variance of initial weights times the number of inputs; He's 2 for what is shaped like a ramp.
+
+With it a mean square of 1, as inputs have, goes on from layer to layer: it is that of the activation of a Gaussian of
+this variance, or of the largest of two, as two pieces of maxout want it. A deep stack of sigmoids fades all the same,
+unless it has batch norm or skip connections: their mean square is mostly that of their mean."""
 
 
 class LayerOptions(Declaration):
@@ -75,15 +75,14 @@ def dense_layer(
 
     References:
         Ioffe, Szegedy, "Batch normalization", ICML 2015, section 3.2; Srivastava et al., "Dropout", JMLR 15
-        (2014) 1929; He et al., "Delving deep into rectifiers", ICCV 2015, equation 10; Goodfellow et al.,
-        "Maxout networks", ICML 2013, section 3.
+        (2014) 1929; He et al., "Delving deep into rectifiers", ICCV 2015, equation 10; Glorot, Bengio,
+        "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010, equation 16;
+        Goodfellow et al., "Maxout networks", ICML 2013, section 3.
     """
     from keras import layers
 
-    initialiser = INITIALISERS.get(options.activation, "he_normal")
-
     def linear() -> "keras.KerasTensor":
-        hidden = layers.Dense(width, use_bias=not batch_norm, kernel_initializer=initialiser)(inputs)
+        hidden = layers.Dense(width, use_bias=not batch_norm, kernel_initializer=_initialiser(options))(inputs)
         return layers.BatchNormalization()(hidden) if batch_norm else hidden
 
     if options.activation == "maxout":
@@ -93,9 +92,18 @@ def dense_layer(
     return layers.Dropout(dropout)(hidden) if dropout else hidden
 
 
+def _initialiser(options: LayerOptions) -> "keras.initializers.Initializer":
+    from keras import initializers
+
+    named, scale = INITIALISERS.get(options.activation), VARIANCES.get(options.activation, 2.0)
+    return initializers.get(named) if named else initializers.VarianceScaling(scale, "fan_in", "truncated_normal")
+
+
 def _activated(hidden: "keras.KerasTensor", activation: Activation) -> "keras.KerasTensor":
     from keras import layers, ops
 
+    if activation == "arctan":
+        return ops.arctan(hidden)
     # Keras' own gelu is made of a function that ONNX does not have; this one differs from it by less than 0.0005.
     return ops.gelu(hidden, approximate=True) if activation == "gelu" else layers.Activation(activation)(hidden)
 

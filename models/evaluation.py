@@ -74,13 +74,9 @@ class EvaluationSpec(Declaration):
     @field_validator("baselines")
     @classmethod
     def _are_in_the_table(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        problems = [
-            f"{name!r} is no baseline{nearest_spelling(name, BASELINES)}; there are: {', '.join(sorted(BASELINES))}"
-            for name in names
-            if name not in BASELINES
-        ]
-        if problems:
-            raise ValueError("; ".join(problems))
+        unknown = [f"{name!r}{nearest_spelling(name, BASELINES)}" for name in names if name not in BASELINES]
+        if unknown:
+            raise ValueError(f"no baseline is called {', '.join(unknown)}; there are: {', '.join(sorted(BASELINES))}")
         return tuple(dict.fromkeys(names))
 
     @model_validator(mode="after")

@@ -27,6 +27,7 @@ OPTIMIZERS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "adadelta": ("Adadelta", {}),
     "momentum": ("SGD", {"momentum": 0.9}),
     "sgd": ("SGD", {}),
+    "gradient-descent": ("SGD", {}),
 }
 """Name in the experiment file → Keras class and its arguments."""
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from models.backend import backend_name
 from models.checkpoint import NOWHERE, Checkpoint, Checkpoints
@@ -55,8 +55,12 @@ class ReduceOnPlateauSpec(Declaration):
     minimum: float = Field(1e-6, ge=0)
 
 
+Off = Annotated[Literal[False] | None, AfterValidator(lambda _: None)]
+"""TOML has no word for nothing, so that ``false`` says it."""
+
+
 class TrainingSpec(OptimizationSpec):
-    """The ``[training]`` section. Without early stopping or plateau section the respective rule is off.
+    """The ``[training]`` section. ``early_stopping`` and ``reduce_on_plateau`` are on; ``false`` switches one off.
 
     A cosine schedule says itself how the rate falls: ``reduce_on_plateau`` is off then, and refused if given.
     Events that need more than ``memory_gib`` GiB are shuffled on disk and streamed. A checkpoint is written at the
@@ -64,8 +68,8 @@ class TrainingSpec(OptimizationSpec):
     """
 
     epochs: PositiveInt = 100
-    early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
-    reduce_on_plateau: ReduceOnPlateauSpec | None = ReduceOnPlateauSpec()
+    early_stopping: EarlyStoppingSpec | Off = EarlyStoppingSpec()
+    reduce_on_plateau: ReduceOnPlateauSpec | Off = ReduceOnPlateauSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     memory_gib: float = Field(1.0, gt=0)
     checkpoint_seconds: float = Field(10.0, ge=0)

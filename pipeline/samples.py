@@ -141,7 +141,7 @@ def _equals(column: NDArray[Any], value: LabelValue, source: str, name: str) -> 
     holds_text = column.dtype == object
     if len(column) and holds_text != isinstance(value, str):
         kind, other = ("text", "number") if holds_text else ("numbers", "text")
-        example = column[0]
+        example = column[:1].tolist()[0]
         msg = f"{source}: label column {name!r} holds {kind} (first: {example!r}), but {value!r} is a {other}"
         raise ColumnTypeError(msg)
     return np.asarray(column == value, dtype=np.bool_)

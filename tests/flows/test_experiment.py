@@ -77,7 +77,11 @@ def test_the_loss_by_default_is_that_of_the_model_and_filled_in(tmp_path: Path, 
             "samples[muons].files: received 'muons.root'; allowed: a list",
         ),
         (('label = "signal"', "label = 3"), "samples[muons].label: received 3; allowed: a text in quotes or a table"),
-        (('name = "pion-muon"', 'name = "pion muon"'), "experiment.name: received 'pion muon'"),
+        (
+            ('name = "pion-muon"', 'name = "my π/μ"'),
+            "experiment.name: received 'my π/μ'; a name begins with a letter or digit, and has letters, digits and "
+            "- _ . alone, as in 'my'",
+        ),
     ],
 )
 def test_a_misspelt_or_wrong_value_is_named_with_its_place(tmp_path: Path, change: tuple[str, str], line: str) -> None:
@@ -90,6 +94,14 @@ def test_a_misspelt_or_wrong_value_is_named_with_its_place(tmp_path: Path, chang
     [
         ("[model]\narchitecture = 'deep-dens'", "model: architecture = 'deep-dens' is not known (did you mean"),
         ("[model]\nnoise = -0.1", "model.noise: received -0.1; it should be greater than or equal to 0"),
+        ("[training]\nlearning_rate = '0.1'", "training.learning_rate: received '0.1'; allowed: a number"),
+        ("[training]\nnoise = 0.1", "training.noise: unknown key (there is one in [model]); allowed here: averaged"),
+        ("[training]\nearly_stopping = 10",
+         "training.early_stopping: received 10; allowed: a table { watch, patience, min_delta } or false"),
+        ("[model]\noptions = { batch_norm = 1 }", "model: options.batch_norm: received 1; allowed: true or false"),
+        ("[[model]]", "model: received [{}]; allowed: one table [model]"),
+        ("[evaluation]\nbaselines = ['knn', 'tres']",
+         "evaluation.baselines: no baseline is called 'knn', 'tres' (did you mean 'trees'?); there are: fisher"),
         ("[training]\nl2 = -1", "training.l2: received -1; it should be greater than or equal to 0"),
         ("[training]\nloss = 'focla'", "training.loss: received 'focla' (did you mean 'focal'?); there are: abs"),
         ("[model]\noptions = { widhts = [1] }", "model: options.widhts: unknown key (did you mean 'widths'?)"),

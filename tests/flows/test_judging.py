@@ -176,5 +176,5 @@ def test_bins_are_of_a_spectator(file: ExperimentFile, tmp_path: Path) -> None:
 
 def test_a_misspelt_baseline_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text(EXPERIMENT.replace('"fisher"', '"fischer"'))
-    with pytest.raises(DeclarationError, match=r"'fischer' is no baseline.*fisher"):
+    with pytest.raises(DeclarationError, match=r"no baseline is called 'fischer'.*fisher"):
         load_experiment(tmp_path / "bad.toml")

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from models.build import ModelSpec, build, head_of, scoring_network
+from models.bundle import ScoringGraph
 from models.compiled.program import assign, values_of
-from models.dense import Activation
+from models.dense import VARIANCES, Activation
 from models.epochs import Epochs, begin_epochs
 from models.export import assert_parity, export_onnx
 from models.metrics import weighted_auc
@@ -94,6 +95,31 @@ def test_pieces_without_maxout_are_refused() -> None:
         spec_of("mlp", pieces=3)
 
 
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_initial_weights_are_matched_to_the_activation(activation: str) -> None:
+    """The mean square of what ten layers give out stays within a factor of 10, for an input of 1."""
+    import keras
+
+    network = build(spec_of("mlp", widths=[128] * 10, activation=activation), 16, 2, seed=1)
+    given = {id(layer.input): layer.input for layer in network.layers if isinstance(layer, keras.layers.Dense)}
+    inputs = np.random.default_rng(1).normal(size=(200, 16)).astype(np.float32)
+    _, *hidden = keras.Model(network.input, list(given.values()))(inputs)
+    squares = [float(np.mean(np.square(layer))) for layer in hidden]
+    assert len(squares) == 10
+    assert max(squares) < 10 * min(squares)
+    assert 0.03 < squares[-1] < 10
+
+
+@pytest.mark.parametrize("activation", ["relu", *sorted(VARIANCES.keys() - {"maxout"})])
+def test_an_activation_of_a_gaussian_of_the_initial_variance_has_a_mean_square_of_1(activation: str) -> None:
+    """By quadrature; that of relu is half of the Gaussian's own, which gives He's 2."""
+    import keras
+
+    at, share = np.polynomial.hermite_e.hermegauss(60)
+    values = keras.activations.get(activation)(np.float32(np.sqrt(VARIANCES.get(activation, 2.0)) * at))
+    assert np.average(np.square(values), weights=share) == pytest.approx(1, abs=0.01)
+
+
 @pytest.mark.parametrize("architecture", ["mlp", "deep-dense", "residual"])
 def test_six_layers_of_maxout_neither_fade_nor_explode(architecture: str) -> None:
     shape = {"width": 64, "blocks": 3} if architecture == "residual" else {"widths": [64] * 6}
@@ -103,19 +129,23 @@ def test_six_layers_of_maxout_neither_fade_nor_explode(architecture: str) -> Non
 
 
 @pytest.mark.parametrize("activation", get_args(Activation))
-def test_every_activation_is_exported_and_scores_as_in_keras(activation: str, learn: Learn, tmp_path: Path) -> None:
-    generator = np.random.default_rng(1)
-    features = generator.normal(size=(1000, 3))
-    transform = learn(features, NormaliseSpec(), MissingSpec())
-    spec = spec_of("residual", noise=0.1, width=5, blocks=2, activation=activation)
-    network = build(spec, 3, 2, seed=1)
-    # A block adds nothing yet, and a batch norm has learnt nothing yet.
-    network.set_weights([generator.uniform(0.1, 0.8, w.shape) * generator.choice([1, 1, -1]) ** (w.ndim > 1)
-                         for w in network.get_weights()])  # fmt: skip
-    scoring = scoring_network(network, head_of(spec))
+def test_every_activation_trains_is_exported_and_scores_as_in_keras(
+    activation: str, learn: Learn, tmp_path: Path
+) -> None:
+    shape = {"width": 6, "blocks": 1, "dropout": 0} if activation == "maxout" else {"widths": [6, 6]}
+    architecture, table = "residual" if activation == "maxout" else "mlp", toy(400)
+    spec = spec_of(architecture, noise=0.05, activation=activation, **shape)
+    transform = learn(table.inputs.astype(np.float64), NormaliseSpec(), MissingSpec())
+    epochs = epochs_of(spec, table)
+    losses = run(epochs, *range(15))
+    assert losses[-1] < losses[0]
+    scoring = scoring_network(epochs.trainee.network, head_of(spec))
     export_onnx(scoring, transform, tmp_path / "m.onnx")
+    features = toy(500, seed=2).inputs.astype(np.float64)
     assert assert_parity(tmp_path / "m.onnx", scoring, transform, features, seed=0) < 2e-6
-    assert np.ptp(np.asarray(scoring(transform.apply(features)))) > 0.01
+    scores = ScoringGraph(tmp_path / "m.onnx").score(features)
+    assert scores == pytest.approx(np.asarray(scoring(transform.apply(features)))[:, 0], abs=2e-6)
+    assert np.ptp(scores) > 0.1
 
 
 def test_twenty_layers_train_with_skip_connections_and_not_without() -> None:
@@ -139,6 +169,24 @@ def test_what_no_line_separates_is_learnt(architecture: str, activation: str) ->
     run(epochs, *range(8))
     z = np.asarray(epochs.trainee.network(judged.inputs, training=False))[:, 0]
     assert weighted_auc(z, judged.labels) > 0.95
+
+
+def test_a_wide_layer_and_a_deep_stack_of_as_many_weights_learn_a_region() -> None:
+    """One hidden layer of n has 4 n + 1 parameters, three of m have 2 m² + 6 m + 1: 177 with n = 44 and m = 8."""
+    inside, judged = region(1000, seed=1), region(2000, seed=2)
+    for widths in ([44], [8, 8, 8]):
+        spec = spec_of("mlp", widths=widths, activation="tanh")
+        assert build(spec, 2, 2, seed=1).count_params() == 177
+        epochs = epochs_of(spec, inside)
+        run(epochs, *range(40))
+        z = np.asarray(epochs.trainee.network(judged.inputs, training=False))[:, 0]
+        assert np.mean((z > 0) == (judged.labels > 0)) > 0.96
+
+
+def region(n_events: int, seed: int) -> EventTable:
+    """Draw points of a square; those with x² > y are signal."""
+    inputs = np.random.default_rng(seed).uniform(-1, 1, (n_events, 2)).astype(np.float32)
+    return pack(inputs, inputs[:, 0] ** 2 > inputs[:, 1], np.ones(n_events))
 
 
 def test_noise_is_on_the_inputs_in_training_alone() -> None:

@@ -236,7 +236,7 @@ def test_a_part_without_signal_is_refused_by_name(name: str) -> None:
         ({"signal_efficiencies": [0.5, 1.0]}, "signal_efficiencies.1"),
         ({"signal_efficiencies": [0.0]}, "greater than 0"),
         ({"background_uncertainty": -0.1}, "greater than or equal to 0"),
-        ({"baselines": ["fischer"]}, "'fischer' is no baseline.*fisher"),
+        ({"baselines": ["fischer"]}, "no baseline is called 'fischer'.*fisher"),
         ({"working_points": [POINTS[0], POINTS[0]]}, "two working points are called 'tight'"),
         ({"signal_eficiencies": [0.5]}, "Extra inputs"),
     ],

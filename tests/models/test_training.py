@@ -15,6 +15,7 @@ from models.backend import backend_name
 from models.build import ModelSpec, build, head_of
 from models.checkpoint import checkpoints_at
 from models.metrics import weighted_auc
+from models.optimization import OPTIMIZERS
 from models.training import (
     EarlyStoppingSpec,
     ReduceOnPlateauSpec,
@@ -235,7 +236,7 @@ def test_an_unknown_optimizer_is_refused_with_those_there_are() -> None:
         TrainingSpec(optimizer="adma")
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "adagrad", "adadelta", "momentum", "sgd"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_lowers_the_loss(optimizer: str) -> None:
     spec = TrainingSpec(epochs=3, batch_size=20, optimizer=optimizer, learning_rate=1e-2)
     _, record = trained_on(toy(400, 1), toy(400, 2), spec)

@@ -20,7 +20,7 @@ class Policy(Declaration):
     flag: bool = False
 
 
-KEYS = "by, cuts, epochs, label, policy, rules"
+KEYS = "by, cuts, edges, epochs, label, policy, rules"
 
 
 class Document(Declaration):
@@ -30,6 +30,7 @@ class Document(Declaration):
     rules: dict[str, Policy] = Field(default_factory=dict)
     label: str | Policy = "signal"
     epochs: int = Field(1, gt=0)
+    edges: tuple[float, ...] = ()
 
 
 def problems(document: dict[str, Any]) -> list[str]:
@@ -48,12 +49,27 @@ def problems(document: dict[str, Any]) -> list[str]:
         ({"cuts": [{"name": "a"}, {"keep": "x"}]}, "cuts[1].name: is missing"),
         ({"cuts": []}, "cuts: received []; at least 1 is needed"),
         ({"cuts": "a"}, "cuts: received 'a'; allowed: a list [ … ]"),
-        ({"policy": "mean"}, "policy: received 'mean'; allowed: a table { … }"),
+        ({"cuts": {"name": "a"}},
+         "cuts: received {'name': 'a'}; allowed: a list of tables, each under [[cuts]]"),
+        ({"rules": "mean"}, "rules: received 'mean'; allowed: a table { … }"),
+        ({"policy": "mean"}, "policy: received 'mean'; allowed: a table { fill, flag }"),
+        ({"policy": ["mean"]}, "policy: received ['mean']; allowed: a table { fill, flag }"),
+        ({"policy": [{"flag": True}]}, "policy: received [{'flag': True}]; allowed: one table [policy]"),
+        ({"flag": True},
+         f"flag: unknown key (there is one in [policy], [rules], [label]); allowed here: {KEYS}"),
         ({"policy": {"flag": "maybe"}}, "policy.flag: received 'maybe'; allowed: true or false"),
         ({"rules": {"met": {"flag": 7}}}, "rules.met.flag: received 7; allowed: true or false"),
         ({"epochs": "ten"}, "epochs: received 'ten'; allowed: a whole number"),
         ({"epochs": 0}, "epochs: received 0; it should be greater than 0"),
-        ({"label": 3}, "label: received 3; allowed: a text in quotes or a table { … }"),
+        ({"epochs": True}, "epochs: received true; allowed: a whole number"),
+        ({"epochs": "3"}, "epochs: received '3'; allowed: a whole number"),
+        ({"epochs": 2.5}, "epochs: received 2.5; allowed: a whole number"),
+        ({"policy": {"flag": 1}}, "policy.flag: received 1; allowed: true or false"),
+        ({"policy": {"flag": "true"}}, "policy.flag: received 'true'; allowed: true or false"),
+        ({"policy": {"fill": "0.1"}}, "policy.fill: received '0.1'; allowed: 'median', 'mean' or a number"),
+        ({"edges": [1, "2"]}, "edges[1]: received '2'; allowed: a number"),
+        ({"edges": [True]}, "edges[0]: received true; allowed: a number"),
+        ({"label": 3}, "label: received 3; allowed: a text in quotes or a table { fill, flag }"),
         ({"label": {"flag": "maybe"}}, "label.flag: received 'maybe'; allowed: true or false"),
         ({"label": {"flg": True}}, "label.flg: unknown key (did you mean 'flag'?); allowed here: fill, flag"),
         ({"by": ["run", 3]}, "by[1]: received 3; allowed: a text in quotes"),
@@ -77,7 +93,15 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_a_long_value_is_cut_short() -> None:
-    assert all(len(line) < 130 for line in problems({"policy": "x" * 1000}))
+    assert all(len(line) < 140 for line in problems({"policy": "x" * 1000}))
+
+
+def test_whole_numbers_stand_for_real_ones_and_1e4_for_10000() -> None:
+    given = {"epochs": 1e4, "edges": [1, 2.5], "policy": {"fill": 3}, "rules": {"met": {"flag": True}}}
+    found = read_declaration(given, Document, "file.toml")
+    assert (found.epochs, type(found.epochs)) == (10_000, int)
+    assert [type(edge) for edge in found.edges] == [float, float]
+    assert (found.policy.fill, found.rules["met"].flag) == (3.0, True)
 
 
 def test_a_declaration_is_frozen() -> None:
