@@ -53,7 +53,7 @@ SHARK_DOLPHIN = Problem(
         ("speed", "tail_beat", 0.6),
         ("frequency_sweep", "speed", 0.4),
     ),
-    bends=(Bend("target_strength", by="frequency_sweep", strength=-0.5),),
+    bends=(Bend("target_strength", by="frequency_sweep", strength=-0.8),),
 )
 
 SICK_WELL = Problem(
@@ -63,7 +63,8 @@ SICK_WELL = Problem(
     background="well",
     story=(
         "An infection raises temperature, pulse and the white cells, and most of all C-reactive protein; the pulse",
-        "follows the temperature anyhow, and age, which tells nothing, moves pressure and pulse.",
+        "follows the temperature anyhow. Age tells nothing, but moves pressure and pulse, and the very young and the",
+        "very old run less of a fever and have fewer white cells.",
     ),
     features=(
         Feature("temperature", "degree C", signal=37.7, background=36.8, spread=0.6),
@@ -80,7 +81,7 @@ SICK_WELL = Problem(
         ("systolic_pressure", "age", 0.5),
         ("pulse", "age", -0.2),
     ),
-    bends=(Bend("white_cells", by="age", strength=-0.3),),
+    bends=(Bend("white_cells", by="age", strength=-0.4), Bend("temperature", by="age", strength=-0.2)),
 )
 
 INVESTMENT_RISK = Problem(

@@ -132,13 +132,14 @@ class Problem:
             J. Gil-Pelaez, "Note on the inversion theorem", Biometrika 38 (1951) 481.
 
         """
-        distance = np.sqrt(self.squared_distance)
-        step = 0.004 / distance
-        t = step * (np.arange(2000) + 0.5)
-        exponent = 1j * t * distance**2 - t**2 * distance**2
-        for count in self.counts:
-            turn = 1j * t * np.log(count.signal / count.background)
-            exponent += count.signal * np.expm1(turn) + count.background * np.expm1(-turn)
+        squared = self.squared_distance
+        ratios = [np.log(count.signal / count.background) for count in self.counts]
+        variances = [r**2 * (c.signal + c.background) for r, c in zip(ratios, self.counts, strict=True)]
+        step = 0.02 / np.sqrt(2.0 * squared + sum(variances))
+        t = np.arange(step / 2, 8.0 / np.sqrt(squared), step)
+        exponent = (1j * t - t**2) * squared
+        for ratio, count in zip(ratios, self.counts, strict=True):
+            exponent += count.signal * np.expm1(1j * t * ratio) + count.background * np.expm1(-1j * t * ratio)
         return float(0.5 + np.sum(np.exp(exponent).imag / t) * step / np.pi)
 
 
