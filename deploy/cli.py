@@ -31,6 +31,12 @@ app = typer.Typer(
 
 FAILED, WRONG_CALL, DONE_IN_PART, INTERRUPTED = 1, 2, 3, 130
 
+# Said here as well as in pipeline.simulate, which imports too much for a help text; a test compares the two.
+SIMULATIONS_HELP = (
+    "Two classes: pion-muon, star-galaxy, gaussians, region, mass-bump, earthquake-explosion, shark-dolphin, "
+    "sick-well, investment-risk, spam-genuine; images: blobs; lists: jets; "
+    "four classes: particles; a quantity: showers, curve."
+)
 ExperimentPath = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="The experiment file (TOML).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 AsFlow = Annotated[bool, typer.Option("--as-flow", help="Run as a Prefect flow, also where no server is named.")]
@@ -65,7 +71,7 @@ def set_up(
 
 @app.command()
 def simulate(
-    name: Annotated[str, typer.Argument(help="pion-muon, star-galaxy or gaussians.")],
+    name: Annotated[str, typer.Argument(help=SIMULATIONS_HELP)],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; made where it is not there.")],
     events: Annotated[int, typer.Option(help="Number of labelled events; a fifth as many new ones come with them.")],
     seed: Annotated[int | None, typer.Option(help="Another seed gives other events.")] = None,

@@ -12,6 +12,7 @@ to judge scores by.
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -21,10 +22,21 @@ import numpy as np
 from pipeline.declare import Declaration, declaration_error, read_declaration
 from pipeline.durable import write_whole
 from pipeline.errors import DeclarationError, nearest_spelling
-from pipeline.simulation.calorimeter import PionMuonOptions, pion_muon_files, pion_muon_sections
+from pipeline.simulation import (
+    blobs,
+    bump,
+    calorimeter,
+    functions,
+    gaussians,
+    jets,
+    lectures,
+    particles,
+    problems,
+    showers,
+    sky,
+)
+from pipeline.simulation.experiment import CLASSES, DENSE, PICTURES, QUANTITY, Network, experiment_text
 from pipeline.simulation.files import Files, write_events
-from pipeline.simulation.gaussians import GaussiansOptions, gaussians_files, gaussians_sections
-from pipeline.simulation.sky import StarGalaxyOptions, star_galaxy_files, star_galaxy_sections
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +50,16 @@ class Simulation(Generic[Options]):
     """How one sample is made.
 
     ``files`` draws the labelled events and the new ones, by file name; ``sections`` writes the part of
-    the experiment file that knows the columns; ``options`` declares what may be chosen.
+    the experiment file that knows the columns; ``options`` declares what may be chosen; ``tree`` is where events are
+    in a ROOT file.
     """
 
     question: str
     options: type[Options]
     files: Callable[[int, np.random.Generator, Options], tuple[Files, Files]]
     sections: Callable[[Options], str]
+    network: Network = DENSE
+    tree: str = "events"
 
 
 @dataclass(frozen=True)
@@ -60,18 +75,73 @@ SIMULATIONS: Mapping[str, Simulation[Any]] = MappingProxyType(
     {
         "pion-muon": Simulation(
             "Does the pattern of ten layers tell muons from pions?",
-            PionMuonOptions,
-            pion_muon_files,
-            pion_muon_sections,
+            calorimeter.PionMuonOptions,
+            calorimeter.pion_muon_files,
+            calorimeter.pion_muon_sections,
+            tree="tracks",
         ),
         "star-galaxy": Simulation(
-            "Is it a galaxy or a star?", StarGalaxyOptions, star_galaxy_files, star_galaxy_sections
+            "Is it a galaxy or a star?", sky.StarGalaxyOptions, sky.star_galaxy_files, sky.star_galaxy_sections
         ),
         "gaussians": Simulation(
             "Does training reach the best AUC there can be?",
-            GaussiansOptions,
-            gaussians_files,
-            gaussians_sections,
+            gaussians.GaussiansOptions,
+            gaussians.gaussians_files,
+            gaussians.gaussians_sections,
+            tree="tracks",
+        ),
+        **{
+            problem.name: Simulation(
+                problem.question,
+                problems.ProblemOptions,
+                partial(problems.problem_files, problem),
+                partial(problems.problem_sections, problem),
+            )
+            for problem in lectures.PROBLEMS
+        },
+        "blobs": Simulation(
+            "Is this blob a star or a galaxy?", blobs.BlobsOptions, blobs.blobs_files, blobs.blobs_sections, PICTURES
+        ),
+        "jets": Simulation(
+            "Do two of the jets come from a resonance?",
+            jets.JetsOptions,
+            jets.jets_files,
+            jets.jets_sections,
+            jets.SETS,
+        ),
+        "mass-bump": Simulation(
+            "Is it signal, whatever its mass?",
+            bump.MassBumpOptions,
+            bump.mass_bump_files,
+            bump.mass_bump_sections,
+            bump.DECORRELATED,
+        ),
+        "showers": Simulation(
+            "How much energy had the particle?",
+            showers.ShowersOptions,
+            showers.showers_files,
+            showers.showers_sections,
+            QUANTITY,
+        ),
+        "curve": Simulation(
+            "Can a network follow a curve?",
+            functions.CurveOptions,
+            functions.curve_files,
+            functions.curve_sections,
+            functions.ONE_LAYER,
+        ),
+        "region": Simulation(
+            "On which side of the border is a point?",
+            functions.RegionOptions,
+            functions.region_files,
+            functions.region_sections,
+        ),
+        "particles": Simulation(
+            "Is it an electron, a pion, a muon or a photon?",
+            particles.ParticlesOptions,
+            particles.particles_files,
+            particles.particles_sections,
+            CLASSES,
         ),
     }
 )
@@ -93,8 +163,9 @@ def simulate(name: str, folder: Path, n_events: int, seed: int = DEFAULT_SEED, *
     chosen = read_declaration(dict(options), simulation.options, f"simulate {name!r}")
     training, new = simulation.files(n_events, np.random.default_rng(seed), chosen)
     folder.mkdir(parents=True, exist_ok=True)
-    training_files, new_files = _write(folder, training), _write(folder, new)
-    text = _experiment(name, simulation.question, simulation.sections(chosen), n_events, seed, new_files[0])
+    training_files, new_files = _write(folder, training, simulation.tree), _write(folder, new, simulation.tree)
+    sections = simulation.sections(chosen)
+    text = experiment_text(name, simulation.question, sections, simulation.network, n_events, seed, new_files[0].name)
     experiment = write_whole(folder / f"{name}.toml", lambda draft: _write_text(draft, text))
     log.info("simulated %d %s events and %d new ones in %s", n_events, name, n_events // 5, folder)
     return SimulatedSample(experiment, training_files, new_files)
@@ -117,54 +188,9 @@ def _check_numbers(name: str, n_events: int, seed: int) -> None:
         raise declaration_error(f"simulate {name!r}", problems)
 
 
-def _write(folder: Path, files: Files) -> tuple[Path, ...]:
-    return tuple(write_events(folder / name, events) for name, events in files.items())
+def _write(folder: Path, files: Files, tree: str) -> tuple[Path, ...]:
+    return tuple(write_events(folder / name, events, tree) for name, events in files.items())
 
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-def _experiment(name: str, question: str, sections: str, n_events: int, seed: int, new_file: Path) -> str:
-    """Return the text of the experiment file: who asks what, the sample's own sections, how to train."""
-    return f"""\
-# Simulated: {n_events} labelled events, and new ones to score in {new_file.name}.
-
-[experiment]
-name = "{name}"
-seed = {seed}
-question = "{question}"
-
-{sections}
-[normalise]
-method = "standard"
-
-[weights]
-negative = "keep"
-balance = "classes"
-
-[model]
-architecture = "deep-dense"
-head = "binary"
-options = {{ widths = [64, 64, 64], batch_norm = true, dropout = 0.1 }}
-
-[training]
-epochs = 30
-batch_size = {1024 if n_events >= 20_000 else 256}
-optimizer = "adam"
-learning_rate = 1e-3
-early_stopping = {{ watch = "validation_loss", patience = 6 }}
-reduce_on_plateau = {{ factor = 0.3, patience = 3 }}
-
-[evaluation]
-signal_efficiencies = [0.5, 0.8, 0.9]
-baselines = {'["logistic", "trees"]' if n_events >= 20_000 else "[]"}
-
-[promotion]
-metric = "auc"
-better_than_champion_by = 0.0
-
-[schedule]
-train = "0 3 * * *"
-score = {{ every = "10m", watch = "incoming/*{new_file.suffix}", out = "scored/" }}
-"""

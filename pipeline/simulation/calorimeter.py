@@ -33,6 +33,7 @@ from pydantic import Field
 from scipy.special import gammainc
 
 from pipeline.declare import Declaration
+from pipeline.simulation.experiment import split
 from pipeline.simulation.files import Events, Files
 
 Floats = NDArray[np.float64]
@@ -336,7 +337,4 @@ keep = "p > 1.5 && abs(eta) < 2.7"
 inputs = [{layers}, "p", "eta", "total", "late_fraction", "total_over_p"]
 missing = {{ values = [{DEAD}], policy = "median", flag = true }}
 
-[split]
-by = ["run", "event"]
-fractions = {{ train = 0.6, validation = 0.2, test = 0.2 }}
-"""
+{split("run", "event")}"""

@@ -27,7 +27,7 @@ BLOCK = 100_000
 """Events in one ROOT basket: large enough to be quick, small enough that a reader has blocks to work with."""
 
 
-def write_events(path: Path, events: Events, tree: str = "tracks") -> Path:
+def write_events(path: Path, events: Events, tree: str = "events") -> Path:
     """Write events to ``path`` as its suffix says, and return it; a reader never sees half a file.
 
     NaN becomes a blank in CSV. A file that is already there is replaced.
@@ -49,7 +49,9 @@ def _write_root(path: Path, events: Events, tree: str) -> None:
 
 
 def _branch_type(column: Column) -> object:
-    return column.dtype if isinstance(column, np.ndarray) else ak.type(column).content
+    if isinstance(column, np.ndarray):
+        return np.dtype((column.dtype, column.shape[1:]))
+    return ak.type(column).content
 
 
 def _write_csv(path: Path, events: Events) -> None:

@@ -9,6 +9,7 @@ is Phi(distance / √2): 0.8556 for a distance of 1.5, in any number of dimensio
 independently of the features, negative ones too, and change nothing about it.
 """
 
+from functools import partial
 from typing import Literal, Self
 
 import numpy as np
@@ -18,6 +19,8 @@ from scipy.stats import norm
 
 from pipeline.chunk import Column
 from pipeline.declare import Declaration
+from pipeline.simulation.classes import labelled_and_new
+from pipeline.simulation.experiment import split
 from pipeline.simulation.files import Events, Files
 
 
@@ -54,25 +57,18 @@ class GaussiansOptions(Declaration):
 
 def gaussians_files(n_events: int, generator: np.random.Generator, options: GaussiansOptions) -> tuple[Files, Files]:
     """Draw ``n_events`` labelled events, half of them signal in random order, and a fifth as many new ones."""
-    n_new = n_events // 5
-    label = generator.permutation(np.arange(n_events) % 2)
-    training = {"label": label, **draw_events(label, 0, generator, options)}
-    truth = generator.integers(0, 2, n_new)
-    new = {**draw_events(truth, n_events, generator, options), "true_label": truth}
-    return {f"gaussians.{options.format}": training}, {f"new_gaussians.{options.format}": new}
+    draw = partial(draw_events, generator=generator, options=options)
+    return labelled_and_new(f"gaussians.{options.format}", "label", np.array([0, 1]), draw, n_events, generator)
 
 
-def draw_events(
-    label: NDArray[np.int64], first_event: int, generator: np.random.Generator, options: GaussiansOptions
-) -> Events:
-    """Draw one event for every label (1 signal, 0 background); ``event`` counts from ``first_event``."""
+def draw_events(label: NDArray[np.int64], generator: np.random.Generator, options: GaussiansOptions) -> Events:
+    """Draw one event for every label (1 signal, 0 background)."""
     n_events = len(label)
     towards_signal = (label - 0.5) * options.distance / np.sqrt(options.dimensions)
     features = towards_signal[:, None] + generator.standard_normal((n_events, options.dimensions))
     if options.missing_fraction > 0.0:
         features[generator.random(features.shape) < options.missing_fraction] = np.nan
-    events: dict[str, Column] = {"event": first_event + np.arange(n_events, dtype=np.int64)}
-    events.update(zip(options.features, features.T, strict=True))
+    events: dict[str, Column] = dict(zip(options.features, features.T, strict=True))
     if options.weights:
         sign = np.where(generator.random(n_events) < options.negative_fraction, -1.0, 1.0)
         # divided by the mean sign, so that the yields stay what they are without negative weights
@@ -103,7 +99,4 @@ keep = "!(abs(x_1) > {options.distance / 2 + 6:g})"   # said this way round, it 
 inputs = [{inputs}]
 missing = {{ values = [-999.0], policy = "median", flag = true }}
 
-[split]
-by = ["event"]
-fractions = {{ train = 0.6, validation = 0.2, test = 0.2 }}
-"""
+{split("event")}"""

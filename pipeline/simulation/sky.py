@@ -25,6 +25,7 @@ from pydantic import Field
 
 from pipeline.chunk import Column
 from pipeline.declare import Declaration
+from pipeline.simulation.experiment import split
 from pipeline.simulation.files import Events, Files
 
 Floats = NDArray[np.float64]
@@ -169,18 +170,18 @@ def draw_shapes(is_galaxy: NDArray[np.bool_], r: Floats, generator: np.random.Ge
 
 def star_galaxy_sections(options: StarGalaxyOptions) -> str:
     """Return the sections of the experiment file that know these columns."""
-    return """\
+    return f"""\
 [[samples]]
 name = "objects"
-label = { column = "type", signal = "GALAXY", background = "STAR" }   # quasars are left out, and counted
+label = {{ column = "type", signal = "GALAXY", background = "STAR" }}   # quasars are left out, and counted
 files = ["objects.csv"]
 
 [columns]
-objid = { kind = "id" }
-r = { unit = "mag" }
-ra = { unit = "deg", min = 0.0, max = 360.0 }
-dec = { unit = "deg", min = -90.0, max = 90.0 }
-type = { kind = "text" }
+objid = {{ kind = "id" }}
+r = {{ unit = "mag" }}
+ra = {{ unit = "deg", min = 0.0, max = 360.0 }}
+dec = {{ unit = "deg", min = -90.0, max = 90.0 }}
+type = {{ kind = "text" }}
 
 [derive]
 u_g = "u - g"
@@ -194,9 +195,6 @@ keep = "r < 22.2"
 
 [features]
 inputs = ["r", "u_g", "g_r", "r_i", "i_z", "concentration", "size_ratio"]
-missing = { values = [-999.0], policy = "median", flag = true }
+missing = {{ values = [-999.0], policy = "median", flag = true }}
 
-[split]
-by = ["objid"]
-fractions = { train = 0.6, validation = 0.2, test = 0.2 }
-"""
+{split("objid")}"""

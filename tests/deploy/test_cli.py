@@ -79,6 +79,14 @@ def test_help_names_every_command(winnow):
     assert {"simulate", "check", "train", "score", "promote", "report", "serve", "schedule", "up"} <= names
 
 
+def test_the_help_of_simulate_names_every_simulation():
+    from deploy.cli import SIMULATIONS_HELP
+    from pipeline.simulate import SIMULATIONS
+
+    named = [name for group in SIMULATIONS_HELP.rstrip(".").split(";") for name in group.split(": ")[1].split(", ")]
+    assert sorted(named) == sorted(SIMULATIONS)
+
+
 def test_scoring_with_a_bundle_imports_no_network_library(trained, tmp_path):
     bundle, out = str(trained.outcome.bundle), str(tmp_path / "scored")
     printed, modules = modules_after("score", bundle, str(trained.new_events), "--out", out, "--json")

@@ -2,7 +2,9 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import awkward as ak
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,18 +14,22 @@ from pipeline.errors import DeclarationError
 from pipeline.simulate import SIMULATIONS, SimulatedSample, simulate
 
 N_EVENTS = 500
-IDENTITY = {"pion-muon": ["run", "event"], "star-galaxy": ["objid"], "gaussians": ["event"]}
+IDENTITY = {"pion-muon": ["run", "event"], "star-galaxy": ["objid"]}
 every_simulation = pytest.mark.parametrize("name", sorted(SIMULATIONS))
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The flat columns of a simulated file."""
+    """The columns of a simulated file; of lists and images every event has its own."""
     if path.suffix == ".csv":
         return pd.read_csv(path)
     with uproot.open(path) as file:
-        tree = file["tracks"]
-        flat = [name for name in tree.keys() if not name.startswith("hit_")]  # noqa: SIM118 - a tree is no dict
-        return pd.DataFrame(tree.arrays(flat, library="np"))
+        (tree,) = file.values()
+        columns = {name: tree[name].array() for name in tree.keys()}  # noqa: SIM118 - a tree is no dict
+    return pd.DataFrame({name: ak.to_numpy(c) if c.ndim == 1 else ak.to_list(c) for name, c in columns.items()})
+
+
+def content(sample: SimulatedSample) -> dict[str, Any]:
+    return tomllib.loads(sample.experiment.read_text(encoding="utf-8"))
 
 
 def frames(sample: SimulatedSample) -> list[pd.DataFrame]:
@@ -55,7 +61,7 @@ def test_another_seed_gives_other_events(name: str, tmp_path: Path) -> None:
 @every_simulation
 def test_no_two_events_share_an_identity(name: str, tmp_path: Path) -> None:
     events = pd.concat(frames(simulate(name, tmp_path, N_EVENTS)))
-    assert not events.duplicated(IDENTITY[name]).any()
+    assert not events.duplicated(IDENTITY.get(name, ["event"])).any()
 
 
 @every_simulation
@@ -63,28 +69,52 @@ def test_new_events_carry_no_label_and_their_truth_is_no_input(name: str, tmp_pa
     sample = simulate(name, tmp_path, N_EVENTS)
     columns = {column for path in sample.new_files for column in read(path).columns}
     truth = {column for column in columns if column.startswith("true_")}
-    inputs = tomllib.loads(sample.experiment.read_text(encoding="utf-8"))["features"]["inputs"]
-    assert not columns & {"label", "type", "species"}
+    labels = {spec["label"]["column"] for spec in content(sample)["samples"] if isinstance(spec.get("label"), dict)}
+    assert not columns & labels
     assert len(truth) == 1
-    assert not truth & set(inputs)
+    assert not truth & set(content(sample)["features"]["inputs"])
 
 
 @every_simulation
 def test_the_experiment_file_names_files_and_inputs_that_exist(name: str, tmp_path: Path) -> None:
     sample = simulate(name, tmp_path, N_EVENTS, seed=8)
-    experiment = tomllib.loads(sample.experiment.read_text(encoding="utf-8"))
+    experiment = content(sample)
     files = [sample.experiment.parent / file for spec in experiment["samples"] for file in spec["files"]]
     assert files == list(sample.training_files)
-    assert experiment["experiment"]["name"] == name
-    assert experiment["experiment"]["seed"] == 8
-    assert set(experiment["features"]["inputs"]) <= set(read(files[0]).columns) | experiment.get("derive", {}).keys()
+    assert (experiment["experiment"]["name"], experiment["experiment"]["seed"]) == (name, 8)
+    assert set(used_columns(experiment)) <= set(read(files[0]).columns) | experiment.get("derive", {}).keys()
+
+
+def used_columns(experiment: dict[str, Any]) -> list[str]:
+    """What inputs, spectators, collections, images and targets name."""
+    features = experiment["features"]
+    lists = [text for block in features.get("collections", {}).values() for text in (*block["inputs"], block["order"])]
+    pixels = [block["pixels"] for block in features.get("images", {}).values()]
+    targets = experiment.get("targets", {}).values()
+    return [*features["inputs"], *features.get("spectators", []), *lists, *pixels, *targets]
+
+
+@every_simulation
+def test_the_experiment_file_asks_a_question_and_says_that_nothing_was_measured(name: str, tmp_path: Path) -> None:
+    sample = simulate(name, tmp_path, 10)
+    assert content(sample)["experiment"]["question"].endswith("?")
+    text = sample.experiment.read_text(encoding="utf-8")
+    assert f"# Simulated by `winnow simulate {name}`, not measured" in text
+
+
+@pytest.mark.parametrize("name", ["showers", "curve"])
+def test_an_estimate_of_a_quantity_has_no_classes_to_balance_and_no_auc(name: str, tmp_path: Path) -> None:
+    experiment = content(simulate(name, tmp_path, 10))
+    assert experiment["model"]["head"] == "regression"
+    assert not experiment.keys() & {"weights", "evaluation", "promotion"}
+    assert len(experiment["targets"]) == 1
 
 
 def test_few_events_are_trained_on_in_small_batches(tmp_path: Path) -> None:
     sizes = []
     for n_events in (100, 20_000):
         sample = simulate("gaussians", tmp_path, n_events)
-        sizes.append(tomllib.loads(sample.experiment.read_text(encoding="utf-8"))["training"]["batch_size"])
+        sizes.append(content(sample)["training"]["batch_size"])
     assert sizes == [256, 1024]
 
 
@@ -119,6 +149,13 @@ def test_integers_beyond_double_precision_survive_the_files(tmp_path: Path) -> N
         ("gaussians", 9, {}, "events: received 9; allowed: at least 10"),
         ("gaussians", 100, {"seed": -1}, "seed: received -1"),
         ("gaussians", 100, {"distanse": 2.0}, r"distanse: unknown key \(did you mean 'distance'\?\)"),
+        ("sick-well", 100, {"noise": 1.0}, "noise: unknown key; allowed here: none"),
+        (
+            "region",
+            100,
+            {"boundary": "circle"},
+            "boundary: received 'circle'; allowed: 'line', 'parabola', 'hyperbola'",
+        ),
         ("gaussians", 100, {"format": "rot"}, "format: received 'rot'; allowed: 'csv', 'root'"),
         ("pion-muon", 100, {"noise": -1.0}, "noise: received -1.0"),
     ],

@@ -35,7 +35,7 @@ def test_a_missing_number_is_a_blank_in_csv(tmp_path: Path) -> None:
 
 def test_records_of_hits_become_a_counter_and_jagged_branches(tmp_path: Path) -> None:
     hits = ak.Array([[{"energy": 1.5, "layer": 2}], [], [{"energy": 2.0, "layer": 1}, {"energy": 3.0, "layer": 9}]])
-    path = write_events(tmp_path / "tracks.root", {"event": np.array([4, 5, 6]), "hit": hits})
+    path = write_events(tmp_path / "tracks.root", {"event": np.array([4, 5, 6]), "hit": hits}, tree="tracks")
     with uproot.open(path) as file:
         arrays = file["tracks"].arrays()
     assert arrays["nhit"].to_list() == [1, 0, 2]

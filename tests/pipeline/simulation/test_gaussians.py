@@ -47,14 +47,14 @@ def test_event_weights_change_nothing_about_the_auc(negative_fraction: float) ->
 
 def test_negative_weights_leave_the_mean_weight_at_one() -> None:
     options = GaussiansOptions(weights=True, negative_fraction=0.2)
-    weight = np.asarray(draw_events(np.zeros(N_EVENTS, np.int64), 0, np.random.default_rng(2), options)["weight"])
+    weight = np.asarray(draw_events(np.zeros(N_EVENTS, np.int64), np.random.default_rng(2), options)["weight"])
     assert (weight < 0).mean() == pytest.approx(0.2, abs=0.01)
     assert weight.mean() == pytest.approx(1.0, abs=0.05)
 
 
 def test_the_asked_for_fraction_is_missing() -> None:
     options = GaussiansOptions(missing_fraction=0.25)
-    events = draw_events(np.zeros(N_EVENTS, np.int64), 0, np.random.default_rng(3), options)
+    events = draw_events(np.zeros(N_EVENTS, np.int64), np.random.default_rng(3), options)
     assert np.mean([np.isnan(events[name]) for name in options.features]) == pytest.approx(0.25, abs=0.01)
 
 
