@@ -22,7 +22,7 @@ Tensor = Any
 class Trainee:
     """A network in training and everything that a step changes; ``averages`` are those of ``weights``.
 
-    ``averages`` is empty where none are asked for.
+    ``averages`` is empty where none are asked for. The optimiser is one that measures gradients.
     """
 
     network: "keras.Model"

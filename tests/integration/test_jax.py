@@ -14,7 +14,7 @@ import pytest
 from pipeline.simulate import SimulatedSample, simulate
 
 ROOT = Path(__file__).parents[2]
-TESTS_OF_TRAINING = [f"tests/models/test_{name}.py" for name in ("epochs", "layers", "losses")]
+TESTS_OF_TRAINING = [f"tests/models/test_{name}.py" for name in ("epochs", "gradients", "layers", "losses")]
 
 pytestmark = [
     pytest.mark.slow,
