@@ -201,7 +201,8 @@ def train_network(
 def _log_training(tracked: TrackedRun, record: TrainingRecord, prefix: str) -> None:
     for epoch in record.history:
         shown = {f"{prefix}{name}": epoch[name] for name in ("loss", "validation_loss", "learning_rate")}
-        tracked.log_metrics(shown, step=epoch["epoch"])
+        norms = {f"{prefix}gradient_norm/{layer}": norm for layer, norm in epoch["gradient_norms"].items()}
+        tracked.log_metrics(shown | norms, step=epoch["epoch"])
     found = {"events_per_second": record.events_per_second, "best_epoch": float(record.best_epoch)}
     tracked.log_metrics({f"{prefix}{name}": value for name, value in found.items()})
     tracked.log_tags({"winnow.device": record.device, "winnow.backend": record.backend})

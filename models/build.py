@@ -5,6 +5,8 @@ function from the input to the last hidden layer; adding one is that function an
 Where it is known by its loss, or by how its output is read, the line says so, and the head's do not count.
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -107,7 +109,21 @@ def build(spec: ModelSpec, n_inputs: int, n_classes: int, seed: int, n_targets: 
     seen = keras.layers.GaussianNoise(spec.noise)(inputs) if spec.noise else inputs
     hidden = ARCHITECTURES[spec.architecture].hidden(seen, spec.resolved_options)
     logits = keras.layers.Dense(head_of(spec).n_outputs(n_classes, n_targets), name="logits")(hidden)
-    return keras.Model(inputs, logits, name=spec.architecture)
+    return _numbered(keras.Model(inputs, logits, name=spec.architecture))
+
+
+def _numbered(network: "keras.Model") -> "keras.Model":
+    """Number layers that have no name of their own from the input on, where Keras counts all of a process.
+
+    What is recorded by a layer's name can then be compared: between folds, and with a run before a restart.
+    """
+    seen = Counter[str]()
+    for layer in network.operations:
+        kind = re.sub(r"_\d+$", "", layer.name)
+        if kind.replace("_", "") == type(layer).__name__.lower():
+            layer.name = f"{kind}_{seen[kind]}" if seen[kind] else kind
+            seen[kind] += 1
+    return network
 
 
 def scoring_network(network: "keras.Model", head: Head, targets: TargetTransform | None = None) -> "keras.Model":

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -44,6 +44,13 @@ PROGRAMS: Mapping[str, Callable[[Trainee], Program]] = {"tensorflow": _tensorflo
 """Keras backend → its compiled program."""
 
 
+class Epoch(NamedTuple):
+    """What training on every event once gave: the mean weighted loss, and each layer's norm of the gradient."""
+
+    loss: float
+    gradient_norms: dict[str, float]
+
+
 class Epochs:
     """Runs epochs of a trainee; make it with ``begin_epochs``.
 
@@ -68,26 +75,33 @@ class Epochs:
         """Number of steps, that of the tail batch included."""
         return -(-self._train.n_events // self._batch_size)
 
-    def run(self, random: np.random.Generator, rates: NDArray[np.float32], progress: Callable[[int], None]) -> float:
-        """Train on every event once and return the mean weighted loss; it stops early where that is not finite.
+    def run(self, random: np.random.Generator, rates: NDArray[np.float32], progress: Callable[[int], None]) -> Epoch:
+        """Train on every event once and return what that gave; it stops early where the loss is not finite.
 
         Args:
             random: decides the order of the events.
             rates: learning rate of each step, shape ``(steps_per_epoch,)``.
             progress: told how many events more are done.
         """
-        total, step, placed_rates = 0.0, 0, self._program.place(rates)
+        measured = self.trainee.optimizer
+        measured.begin()
+        loss = self._trained(random, self._program.place(rates), progress) / self._train.sum_of_weights
+        return Epoch(loss, measured.norms(self.steps_per_epoch))
+
+    def _trained(self, random: np.random.Generator, rates: Any, progress: Callable[[int], None]) -> float:
+        """Train on every event once and return the sum of weight times loss."""
+        total, step = 0.0, 0
         with closing(ahead(self._train.shuffled(random))) as blocks:
             for block in blocks:
                 rows, order = self._place(block, self._train), self._program.place(block.order)
                 for span in spans(block.n_events, self._batch_size, step, EVENTS_AT_ONCE):
-                    total += self._program.train(rows, order, placed_rates, span)
+                    total += self._program.train(rows, order, rates, span)
                     if not np.isfinite(total):
                         return total
                     progress(span.n_steps * span.batch_size)
                 step += -(-block.n_events // self._batch_size)
                 del rows, order, block  # before there are others
-        return total / self._train.sum_of_weights
+        return total
 
     def judge(self) -> tuple[float, list[NDArray[np.float32]]]:
         """Return the mean weighted loss on the validation events and the weights that have it, averaged if asked."""

@@ -111,12 +111,14 @@ def trainee_of(
     import keras
 
     from models.compiled.program import Trainee, values_of
+    from models.gradients import kernels_of
 
     weights = network.trainable_variables
     _restrain([weight for weight in weights if len(weight.shape) > 1], spec)
     optimizer = _optimizer(spec)
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     optimizer.build(weights)
+    optimizer.measure(kernels_of(network))
     trainee = Trainee(network, loss, optimizer, n_targets=n_targets)
     if spec.averaged_weights is None:
         return trainee
@@ -129,13 +131,15 @@ def trainee_of(
 def _optimizer(spec: OptimizationSpec) -> "keras.optimizers.Optimizer":
     import keras
 
+    from models.gradients import measuring
+
     name, arguments = OPTIMIZERS[spec.optimizer]
     if spec.weight_decay is not None:
         arguments = {**arguments, "weight_decay": spec.weight_decay}
     if clip := spec.gradient_clipping:
         limits = {"global_clipnorm": clip.norm, "clipnorm": clip.variable_norm, "clipvalue": clip.value}
         arguments = {**arguments, **limits}
-    return getattr(keras.optimizers, name)(learning_rate=spec.learning_rate, **arguments)
+    return measuring(getattr(keras.optimizers, name))(learning_rate=spec.learning_rate, **arguments)
 
 
 def _restrain(kernels: "list[keras.Variable]", spec: OptimizationSpec) -> None:

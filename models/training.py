@@ -94,13 +94,18 @@ class TrainingSpec(OptimizationSpec):
 
 
 class EpochRecord(TypedDict):
-    """What one epoch gave: weighted losses, and the learning rate of its last step."""
+    """What one epoch gave: weighted losses, the learning rate of its last step, and how long gradients were.
+
+    ``gradient_norms`` has, for each layer that learns a kernel, from input to output, the root mean square over the
+    steps of the norm that the gradient with respect to its kernels had before any clipping.
+    """
 
     epoch: int
     loss: float
     validation_loss: float
     learning_rate: float
     seconds: float
+    gradient_norms: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -262,14 +267,15 @@ def _run_epoch(
     rate = spec.learning_rate * loop.factor
     rates = learning_rates(spec.schedule, rate, epoch, spec.epochs, epochs.steps_per_epoch)
     # A generator of its own for each epoch, so that nothing of it has to be remembered.
-    loss = epochs.run(np.random.default_rng([seed, epoch]), rates, report)
+    done = epochs.run(np.random.default_rng([seed, epoch]), rates, report)
     validation_loss, weights = epochs.judge()
     record = EpochRecord(
         epoch=epoch,
-        loss=loss,
+        loss=done.loss,
         validation_loss=validation_loss,
         learning_rate=float(rates[-1]),
         seconds=time.monotonic() - started,
+        gradient_norms=done.gradient_norms,
     )
     return record, weights
 

@@ -22,7 +22,8 @@ Tensor = Any
 class Trainee:
     """A network in training and everything that a step changes; ``averages`` are those of ``weights``.
 
-    ``averages`` is empty where none are asked for. A row of events has ``n_targets`` targets.
+    ``averages`` is empty where none are asked for. A row of events has ``n_targets`` targets. The optimiser is one that
+    measures gradients.
     """
 
     network: "keras.Model"

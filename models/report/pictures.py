@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from models.record import Evaluation
+from models.report.gradients import gradients_picture
 from models.report.history import History, history_picture
 from models.report.inputs import correlations_picture, importance_picture
 from models.report.picture import PLAIN_NAMES, ClassNames, Picture
@@ -43,3 +44,5 @@ def _drawn(evaluation: Evaluation, histories: Sequence[History], class_names: Cl
     if evaluation.templates and evaluation.templates.templates:
         yield templates_picture(evaluation.templates.templates)
     yield history_picture(histories)
+    if picture := gradients_picture(histories):
+        yield picture

@@ -4,14 +4,15 @@ Owns the words, and where a p-value or a spread is small enough to be put into t
 the numbers were made.
 """
 
-from collections.abc import Mapping
-from math import isfinite
+from collections.abc import Mapping, Sequence
+from math import isfinite, log
 from typing import Literal
 
 from models.agreement import Agreement
+from models.gradients import TOLERANCE, GradientFlow, Verdict
 from models.overtraining import Ending, Overtraining, ScoreDistance
 from models.record import NamedPoint, Probabilities, Significance
-from models.report.numbers import measured, p_value, plus_minus
+from models.report.numbers import measured, number, p_value, plus_minus
 
 NegativePolicy = Literal["keep", "drop", "absolute", "refuse"]
 
@@ -45,6 +46,19 @@ ENDINGS: Mapping[Ending, str] = {
     "rising": "rose after the epoch that was kept",
 }
 """How the validation loss ended, in words."""
+
+GRADIENTS: Mapping[Verdict, tuple[str, str]] = {
+    "steady": ("Gradients neither vanish nor explode on their way to the input", ""),
+    "vanish": (
+        "Gradients vanish on their way to the input",
+        " Fewer layers, skip connections (residual), batch norm or another activation would let them through.",
+    ),
+    "explode": (
+        "Gradients explode on their way to the input",
+        " [training] gradient_clipping, a smaller learning rate, batch norm or fewer layers would hold them.",
+    ),
+}
+"""What becomes of gradients: the verdict in words, and what may help."""
 
 
 def overtraining_sentence(found: Overtraining) -> str:
@@ -107,6 +121,25 @@ def agreement_sentence(found: Agreement) -> str:
             f"{p_value(found.p_value)}. Look for a fold whose training failed, or for events that stand out."
         )
     return f"{beginning} Their AUCs differ no more than by chance (p = {found.p_value:.2g})."
+
+
+def gradient_sentence(found: Sequence[GradientFlow | None]) -> str:
+    """Say whether gradients reach the input, by the fold where that is most in doubt; ``found`` has one for each."""
+    flows = [flow for flow in found if flow]
+    if not flows:
+        return "There is one layer, or no epoch: no gradient can vanish or explode on its way."
+    worst = max(flows, key=lambda flow: abs(log(flow.ratio)) if flow.ratio > 0.0 else float("inf"))
+    if worst.verdict == "unknown":
+        return "Whether gradients vanish or explode cannot be told: they are not all numbers, or all are 0."
+    verdict, advice = GRADIENTS[worst.verdict]
+    ratio = number(float(f"{worst.ratio:.2g}"))
+    layers = f"the first {worst.n_compared} of {worst.n_layers} layers" if worst.n_compared > 1 else "the first layer"
+    fold = " of the fold that stands out most" if len(flows) > 1 else ""
+    last = f"the last {worst.n_compared}" if worst.n_compared > 1 else f"the last of {worst.n_layers}"
+    return (
+        f"{verdict}: in {layers}{fold} they are {ratio} times as long as in {last}, by the median of the epochs; "
+        f"more than a factor of {TOLERANCE:g} is called vanishing or exploding, since layers differ in size.{advice}"
+    )
 
 
 def request_of(point: NamedPoint) -> str:

@@ -126,7 +126,14 @@ def test_a_significance_that_does_not_exist_is_no_metric_though_its_threshold_is
 
 def training(n_epochs: int, seconds: float, rate: float, *, is_compiled: bool = True) -> TrainingRecord:
     epochs = [
-        EpochRecord(epoch=epoch, loss=0.5, validation_loss=0.6, learning_rate=1e-3, seconds=seconds / n_epochs)
+        EpochRecord(
+            epoch=epoch,
+            loss=0.5,
+            validation_loss=0.6,
+            learning_rate=1e-3,
+            seconds=seconds / n_epochs,
+            gradient_norms={},
+        )
         for epoch in range(1, n_epochs + 1)
     ]
     return TrainingRecord(tuple(epochs), 1, "all epochs", seconds, rate, "CPU", "tensorflow", is_compiled, 2.0, 1)

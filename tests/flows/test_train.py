@@ -67,6 +67,14 @@ def test_the_run_holds_every_epoch(trained, name):
     assert len(recorded) == 3
 
 
+def test_the_run_holds_the_gradients_of_every_epoch(trained):
+    history = trained.outcome.trainings[0].history
+    for layer in ("dense", "dense_1", "logits"):
+        metrics = connect().get_metric_history(trained.outcome.run_id, f"gradient_norm/{layer}")
+        recorded = sorted((metric.step, metric.value) for metric in metrics)
+        assert recorded == [(epoch["epoch"], epoch["gradient_norms"][layer]) for epoch in history]
+
+
 def test_the_run_holds_the_final_numbers(trained, run):
     evaluation, metrics = trained.outcome.evaluation, run.data.metrics
     assert metrics["auc"] == evaluation.auc.value

@@ -14,7 +14,9 @@ import pytest
 from pipeline.simulate import SimulatedSample, simulate
 
 ROOT = Path(__file__).parents[2]
-TESTS_OF_TRAINING = [f"tests/models/test_{name}.py" for name in ("epochs", "layers", "losses", "optimization")]
+TESTS_OF_TRAINING = [
+    f"tests/models/test_{name}.py" for name in ("epochs", "gradients", "layers", "losses", "optimization")
+]
 
 pytestmark = [
     pytest.mark.slow,

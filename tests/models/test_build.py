@@ -18,6 +18,15 @@ def layers_of(spec: ModelSpec) -> list[str]:
     return [type(layer).__name__ for layer in build(spec, 2, 2, seed=1).layers]
 
 
+@pytest.mark.parametrize("architecture", ["deep-dense", "residual"])
+def test_layers_are_named_by_their_place_whatever_was_built_before(architecture: str) -> None:
+    one, other = (build(ModelSpec(architecture=architecture), 3, 2, seed=1) for _ in range(2))
+    assert [layer.name for layer in one.layers] == [layer.name for layer in other.layers]
+    names = [layer.name for layer in one.layers if layer.count_params()]
+    assert names[0] == "dense"
+    assert {"dense_1", "batch_normalization", "batch_normalization_1", "logits"} <= set(names)
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [

@@ -63,7 +63,7 @@ def epochs_of(
 
 def run(epochs: Epochs, n_epochs: int = 1, rate: float = 1e-2) -> list[float]:
     rates = np.full(epochs.steps_per_epoch, rate, dtype=np.float32)
-    return [epochs.run(np.random.default_rng(epoch), rates, lambda _: None) for epoch in range(n_epochs)]
+    return [epochs.run(np.random.default_rng(epoch), rates, lambda _: None).loss for epoch in range(n_epochs)]
 
 
 def weights_of(epochs: Epochs) -> list[NDArray[Any]]:

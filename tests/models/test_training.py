@@ -432,6 +432,14 @@ def test_a_checkpoint_of_the_last_epoch_ends_the_training_at_once_with_the_same_
     assert not [work for work, *_ in told if work.startswith("train, epoch")]
 
 
+@pytest.mark.parametrize("kind", ["adam", "Keras' own loop"])
+def test_the_history_holds_the_norm_of_the_gradient_in_every_layer_and_epoch(kind: str, resumed: Attempts) -> None:
+    """Names are those of the layers in this network, whatever else the process has built."""
+    norms = [epoch["gradient_norms"] for epoch in resumed(kind).record.history]
+    assert [list(epoch) for epoch in norms] == [["dense", "logits"]] * 6
+    assert all(norm > 0 for epoch in norms for norm in epoch.values())
+
+
 def test_the_history_holds_the_rate_of_a_plateau_that_began_before_the_interruption(resumed: Attempts) -> None:
     rates = [epoch["learning_rate"] for epoch in resumed(DISHEARTENING).record.history]
     assert rates == pytest.approx([1e-2, 1e-2, 1e-2, 1e-2, 1e-3, 1e-3])
