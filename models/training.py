@@ -19,6 +19,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from models.backend import backend_name
 from models.checkpoint import NOWHERE, Checkpoint, Checkpoints
+from models.decorrelation import Decorrelation
 from models.optimization import VALIDATION_BATCH, OptimizationSpec
 from models.schedules import ScheduleSpec, learning_rates, problem
 from pipeline.dataset import EventArrays
@@ -90,11 +91,16 @@ class TrainingSpec(OptimizationSpec):
 
 
 class EpochRecord(TypedDict):
-    """What one epoch gave: weighted losses, and the learning rate of its last step."""
+    """What one epoch gave: weighted losses, and the learning rate of its last step.
+
+    ``penalty`` is that of ``decorrelate`` on the validation events, which ``validation_loss`` holds as well: an epoch
+    is as good as both together. ``loss`` is without it.
+    """
 
     epoch: int
     loss: float
     validation_loss: float
+    penalty: float
     learning_rate: float
     seconds: float
 
@@ -214,6 +220,7 @@ def train(
     seed: int,
     checkpoints: Checkpoints = NOWHERE,
     progress: Progress = nobody_watches,
+    decorrelation: Decorrelation | None = None,
 ) -> TrainingRecord:
     """Train the network and leave the best weights in it.
 
@@ -230,7 +237,7 @@ def train(
 
     _refuse_weightless(events)
     progress("train, compiling", 0, spec.epochs * events.train.n_events)
-    epochs = begin_epochs(network, loss, spec, events.train, events.validation, seed)
+    epochs = begin_epochs(network, loss, spec, events.train, events.validation, seed, decorrelation)
     loop, best, variables = _Loop(), network.get_weights(), epochs.trainee.variables
     if found := checkpoints.load():
         loop, best = _Loop.from_json(found.state), list(found.best)
@@ -259,11 +266,12 @@ def _run_epoch(
     rates = learning_rates(spec.schedule, rate, epoch, spec.epochs, epochs.steps_per_epoch)
     # A generator of its own for each epoch, so that nothing of it has to be remembered.
     loss = epochs.run(np.random.default_rng([seed, epoch]), rates, report)
-    validation_loss, weights = epochs.judge()
+    validation_loss, penalty, weights = epochs.judge()
     record = EpochRecord(
         epoch=epoch,
         loss=loss,
-        validation_loss=validation_loss,
+        validation_loss=validation_loss + penalty,
+        penalty=penalty,
         learning_rate=float(rates[-1]),
         seconds=time.monotonic() - started,
     )
