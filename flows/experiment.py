@@ -78,6 +78,24 @@ class Experiment(DataSpec):
         return self
 
     @model_validator(mode="after")
+    def _decorrelates_from_a_spectator(self) -> "Experiment":
+        if (spec := self.training.decorrelate) is None:
+            return self
+        problems = []
+        if (name := spec.variable) not in (spectators := self.features.spectators):
+            hint = nearest_spelling(name, spectators)
+            problems.append(f"variable = {name!r} is no spectator{hint}; write [features] spectators = [{name!r}]")
+        if name in self.features.inputs:
+            problems.append(f"{name!r} is an input, and a network cannot forget what it is shown")
+        if self.model.head != "binary":
+            problems.append(f"it is for head = 'binary'; received {self.model.head!r}")
+        if not self.training.compiled:
+            problems.append("it needs the compiled epoch; received compiled = false")
+        if problems:
+            raise ValueError(f"training.decorrelate: {'; '.join(problems)}")
+        return self
+
+    @model_validator(mode="after")
     def _bins_are_of_spectators(self) -> "Experiment":
         spectators = self.features.spectators
         for point in self.evaluation.working_points:

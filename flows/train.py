@@ -40,6 +40,7 @@ from models.bundle import (
     write_bundle,
 )
 from models.companions import columns_of_cuts
+from models.decorrelation import decorrelation_of, nuisance_of
 from models.export import assert_parity, export_onnx
 from models.folds import NEW, KnownEvents
 from models.record import Evaluation
@@ -183,7 +184,9 @@ def train_network(
     seed, parts = experiment.experiment.seed, [dataset.part(name) for name in ("train", "validation")]
     n_classes, head = len(experiment.classes), head_of(experiment.model)
     network = build(experiment.model, transform.n_inputs, n_classes, seed, len(experiment.targets))
-    packing = Packing(transform, head.target_transform(dataset.manifest.targets))
+    spectators, decorrelate = dataset.manifest.spectators, experiment.training.decorrelate
+    nuisance = nuisance_of(decorrelate, spectators, parts[0]) if decorrelate else None
+    packing = Packing(transform, head.target_transform(dataset.manifest.targets), nuisance)
     record = train(
         network,
         head.loss(experiment.training.loss, n_classes),
@@ -193,6 +196,7 @@ def train_network(
         seed,
         place.checkpoints,
         progress,
+        decorrelation_of(decorrelate, head.output.score) if decorrelate else None,
     )
     _log_training(tracked, record, f"fold_{dataset.manifest.fold}/" if experiment.split.folds > 1 else "")
     return TrainedNetwork(network, record)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.compiled.keras_program import KerasProgram
 from models.compiled.program import Program, Span, Trainee, assign, spans, values_of
+from models.decorrelation import Decorrelation
 from models.layers import with_fast_layers
 from models.optimization import VALIDATION_BATCH, OptimizationSpec, trainee_of
 from pipeline.ahead import ahead
@@ -103,14 +104,18 @@ class Epochs:
                 del rows, order, block  # before there are others
         return total
 
-    def judge(self) -> tuple[float, list[NDArray[np.float32]]]:
-        """Return the mean weighted loss on the validation events and the weights that have it, averaged if asked."""
+    def judge(self) -> tuple[float, float, list[NDArray[np.float32]]]:
+        """Return the mean weighted loss on the validation events, the penalty, and the weights that have them.
+
+        The weights are averaged if that is asked for.
+        """
         with self._averages_in_place():
             weights = self.trainee.network.get_weights()
-            return self._validation_loss(), weights
+            loss, penalty = self._validation_losses().tolist()
+            return loss, penalty, weights
 
-    def _validation_loss(self) -> float:
-        total, source = 0.0, self._validation
+    def _validation_losses(self) -> NDArray[np.float64]:
+        total, source = np.zeros(2), self._validation
         with closing(ahead(source.in_order())) as blocks:
             for block in blocks:
                 batch_size = min(VALIDATION_BATCH, len(block.rows))
@@ -166,6 +171,7 @@ def begin_epochs(
     train: EventSource,
     validation: EventSource,
     seed: int,
+    decorrelation: Decorrelation | None = None,
 ) -> Epochs:
     """Return compiled epochs of a faster copy of the network, or Keras' own epochs of the network itself.
 
@@ -178,7 +184,7 @@ def begin_epochs(
     why, first = "[training] compiled is false", (next(train.in_order()), next(validation.in_order()))
     if spec.compiled:
         try:
-            epochs = _fast_epochs(network, loss, spec, train, validation, seed)
+            epochs = _fast_epochs(network, loss, spec, train, validation, seed, decorrelation)
             epochs.compile(*first)
             return epochs
         except MemoryError:
@@ -187,7 +193,7 @@ def begin_epochs(
             _refuse_shortage(error)
             why = _first_line(error)
             log.warning("training runs in Keras' own loop, several times slower, in single precision: %s", why)
-    trainee = trainee_of(network, loss, spec, train.shape.n_targets)
+    trainee = trainee_of(network, loss, spec, train.shape.n_targets, decorrelation)
     epochs = Epochs(trainee, KerasProgram(trainee), spec.batch_size, train, validation)
     epochs.why_not_compiled = why
     return epochs
@@ -200,12 +206,14 @@ def _fast_epochs(
     train: EventSource,
     validation: EventSource,
     seed: int,
+    decorrelation: Decorrelation | None,
 ) -> Epochs:
     backend = keras.backend.backend()
     if backend not in PROGRAMS:
         raise NotImplementedError(f"there is no compiled epoch for Keras' backend {backend}")
     policy = None if spec.precision == "float32" else spec.precision
-    trainee = trainee_of(with_fast_layers(network, seed, policy), loss, spec, train.shape.n_targets)
+    copy = with_fast_layers(network, seed, policy)
+    trainee = trainee_of(copy, loss, spec, train.shape.n_targets, decorrelation)
     return Epochs(trainee, PROGRAMS[backend](trainee), spec.batch_size, train, validation)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
+from models.decorrelation import DecorrelateSpec, Decorrelation
 from models.losses import LOSSES
 from pipeline.declare import Declaration
 from pipeline.errors import nearest_spelling
@@ -73,7 +74,8 @@ class OptimizationSpec(Declaration):
     ``loss`` is that of architecture and head where none is named. ``l1`` and ``l2`` add so much times the sum of
     absolute or squared weights to what is made small, and to no loss that is reported; ``weight_decay`` is decoupled
     from the gradient (AdamW's way, for every optimiser). All three spare biases and batch norm. ``max_norm`` caps the
-    length of each unit's incoming weights after every step; ``compiled = false`` has Keras' own loop run the epochs,
+    length of each unit's incoming weights after every step; ``decorrelate`` hides a variable from the score, which
+    takes the compiled epoch; ``compiled = false`` has Keras' own loop run the epochs,
     for comparison.
 
     References:
@@ -91,6 +93,7 @@ class OptimizationSpec(Declaration):
     gradient_clipping: ClippingSpec | None = None
     max_norm: float | None = Field(None, gt=0)
     averaged_weights: AveragingSpec | None = None
+    decorrelate: DecorrelateSpec | None = None
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     compiled: bool = True
 
@@ -105,7 +108,11 @@ class OptimizationSpec(Declaration):
 
 
 def trainee_of(
-    network: "keras.Model", loss: "keras.losses.Loss", spec: OptimizationSpec, n_targets: int = 1
+    network: "keras.Model",
+    loss: "keras.losses.Loss",
+    spec: OptimizationSpec,
+    n_targets: int = 1,
+    decorrelation: Decorrelation | None = None,
 ) -> "Trainee":
     """Make a trainee of a network, which is trained in place."""
     import keras
@@ -117,9 +124,9 @@ def trainee_of(
     _restrain([weight for weight in weights if len(weight.shape) > 1], spec)
     optimizer = _optimizer(spec)
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
-    optimizer.build(weights)
+    trainee = Trainee(network, loss, optimizer, n_targets=n_targets, decorrelation=decorrelation)
+    optimizer.build(trainee.trainable_variables)
     optimizer.measure(kernels_of(network))
-    trainee = Trainee(network, loss, optimizer, n_targets=n_targets)
     if spec.averaged_weights is None:
         return trainee
     # A variable that is made of another one's value may be that one.

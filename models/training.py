@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from models.backend import backend_name
 from models.checkpoint import NOWHERE, Checkpoint, Checkpoints
+from models.decorrelation import Decorrelation
 from models.optimization import VALIDATION_BATCH, OptimizationSpec
 from models.schedules import ScheduleSpec, learning_rates, problem
 from pipeline.dataset import EventArrays
@@ -98,11 +99,15 @@ class EpochRecord(TypedDict):
 
     ``gradient_norms`` has, for each layer that learns a kernel, from input to output, the root mean square over the
     steps of the norm that the gradient with respect to its kernels had before any clipping.
+
+    ``penalty`` is that of ``decorrelate`` on the validation events, which ``validation_loss`` holds as well: an epoch
+    is as good as both together. ``loss`` is without it.
     """
 
     epoch: int
     loss: float
     validation_loss: float
+    penalty: float
     learning_rate: float
     seconds: float
     gradient_norms: dict[str, float]
@@ -223,6 +228,7 @@ def train(
     seed: int,
     checkpoints: Checkpoints = NOWHERE,
     progress: Progress = nobody_watches,
+    decorrelation: Decorrelation | None = None,
 ) -> TrainingRecord:
     """Train the network and leave the best weights in it.
 
@@ -239,7 +245,7 @@ def train(
 
     _refuse_weightless(events)
     progress("train, compiling", 0, spec.epochs * events.train.n_events)
-    epochs = begin_epochs(network, loss, spec, events.train, events.validation, seed)
+    epochs = begin_epochs(network, loss, spec, events.train, events.validation, seed, decorrelation)
     loop, best, variables = _Loop(), network.get_weights(), epochs.trainee.variables
     if found := checkpoints.load():
         loop, best = _Loop.from_json(found.state), list(found.best)
@@ -268,11 +274,12 @@ def _run_epoch(
     rates = learning_rates(spec.schedule, rate, epoch, spec.epochs, epochs.steps_per_epoch)
     # A generator of its own for each epoch, so that nothing of it has to be remembered.
     done = epochs.run(np.random.default_rng([seed, epoch]), rates, report)
-    validation_loss, weights = epochs.judge()
+    validation_loss, penalty, weights = epochs.judge()
     record = EpochRecord(
         epoch=epoch,
         loss=done.loss,
-        validation_loss=validation_loss,
+        validation_loss=validation_loss + penalty,
+        penalty=penalty,
         learning_rate=float(rates[-1]),
         seconds=time.monotonic() - started,
         gradient_norms=done.gradient_norms,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset import EventArrays, loaded_blocks
 from pipeline.normalise import InputTransform
+from pipeline.nuisance import Nuisance
 from pipeline.targets import TargetTransform
 
 BLOCK = 65_536
@@ -78,19 +79,26 @@ class EventTable:
 
 @dataclass(frozen=True)
 class Packing:
-    """How events of a dataset become rows; without ``targets`` the index of its class is what an event has."""
+    """How events of a dataset become rows; without ``targets`` the index of its class is what an event has.
+
+    The rank of a nuisance, if there is one, is the last of the targets: it is what an adversary shall not find.
+    """
 
     transform: InputTransform
     targets: TargetTransform | None = None
+    nuisance: Nuisance | None = None
 
     @property
     def shape(self) -> RowShape:
         """What a row is made of."""
-        return RowShape(self.transform.n_inputs, len(self.targets.offset) if self.targets else 1)
+        n_targets = len(self.targets.offset) if self.targets else 1
+        return RowShape(self.transform.n_inputs, n_targets + (self.nuisance is not None))
 
     def pack(self, events: EventArrays) -> EventTable:
         """Return the table of events that are in memory."""
-        targets = events.label if self.targets is None else self.targets.apply(events.target)
+        targets = events.label[:, None] if self.targets is None else self.targets.apply(events.target)
+        if self.nuisance:
+            targets = np.column_stack([targets, self.nuisance.ranks_of(events.spectators)])
         return pack(self.transform.apply(events.features), targets, events.training_weight)
 
 

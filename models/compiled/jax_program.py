@@ -6,6 +6,7 @@ The variables' values go in and come out as lists of arrays; nothing is copied b
 from typing import Any
 
 import jax
+import keras
 import numpy as np
 from jax import lax
 from numpy.typing import NDArray
@@ -43,15 +44,15 @@ class JaxProgram:
         assign(self._trainee.variables, [value for values in state for value in values])
         return float(total)
 
-    def loss(self, rows: jax.Array, batch_size: int, n_batches: int) -> float:
-        """Return the sum of weight times loss of the first batches of rows, in inference."""
+    def loss(self, rows: jax.Array, batch_size: int, n_batches: int) -> NDArray[np.float64]:
+        """Return the sums of weight times loss and penalty of the first batches of rows, in inference."""
         trainable, other, *_ = self._state()
-        return float(self._inference(batch_size, trainable, other, rows, np.int32(n_batches)))
+        return np.float64(self._inference(batch_size, trainable, other, rows, np.int32(n_batches)))
 
     def _state(self) -> State:
         network = self._trainee.network
         return (
-            [variable.value for variable in network.trainable_variables],
+            [variable.value for variable in self._trainee.trainable_variables],
             [variable.value for variable in network.non_trainable_variables],
             [variable.value for variable in self._trainee.optimizer.variables],
             [variable.value for variable in self._trainee.averages],
@@ -85,22 +86,33 @@ class JaxProgram:
         trainable, optimizer = self._trainee.optimizer.stateless_apply(optimizer, gradients, trainable)
         if averages:
             n_steps = optimizer[0]  # the optimiser's first variable: the number of steps so far
-            averages = self._trainee.averaged(averages, numbers_of(trainable, other), n_steps)
+            averages = self._trainee.averaged(averages, numbers_of(self._given(trainable)[0], other), n_steps)
         return (trainable, other, optimizer, averages), mean
 
     def _objective(self, trainable: list[Any], other: list[Any], rows: Any) -> tuple[Any, tuple[Any, list[Any]]]:
         inputs, labels, weights = self._trainee.batch(rows)
+        of_network, scope = self._given(trainable)
         outputs, other, penalties = self._trainee.network.stateless_call(
-            trainable, other, inputs, training=True, return_losses=True
+            of_network, other, inputs, training=True, return_losses=True
         )
         mean = self._trainee.mean_loss(labels, outputs, weights)
+        with scope:
+            penalties = [*penalties, *self._trainee.penalties(labels, outputs, weights)]
         return mean + sum(penalties), (mean, other)
+
+    def _given(self, trainable: list[Any]) -> tuple[list[Any], keras.StatelessScope]:
+        """Return the values of the network's variables, and a scope in which the others have theirs."""
+        variables, n_of_network = self._trainee.trainable_variables, len(self._trainee.network.trainable_variables)
+        others = zip(variables[n_of_network:], trainable[n_of_network:], strict=True)
+        return trainable[:n_of_network], keras.StatelessScope(state_mapping=list(others))
 
     def _infer(self, batch_size: int, trainable: list[Any], other: list[Any], rows: Any, n_batches: Any) -> Any:
         def add(index: Any, total: Any) -> Any:
             batch = lax.dynamic_slice_in_dim(rows, index * batch_size, batch_size)
             inputs, labels, weights = self._trainee.batch(batch)
-            outputs, _ = self._trainee.network.stateless_call(trainable, other, inputs, training=False)
-            return total + self._trainee.mean_loss(labels, outputs, weights) * batch_size
+            outputs, _ = self._trainee.network.stateless_call(of_network, other, inputs, training=False)
+            with scope:
+                return total + self._trainee.judged(labels, outputs, weights)
 
-        return lax.fori_loop(0, n_batches, add, np.float32(0))
+        of_network, scope = self._given(trainable)
+        return lax.fori_loop(0, n_batches, add, np.zeros(2, dtype=np.float32))

@@ -8,12 +8,15 @@ from keras import ops
 from numpy.typing import NDArray
 
 from models.compiled.program import Span, Trainee, assign
+from pipeline.errors import TrainingError
 
 
 class KerasProgram:
     """A ``Program`` of ``keras.Model.train_on_batch``, which is a step of ``fit``."""
 
     def __init__(self, trainee: Trainee) -> None:
+        if trainee.decorrelation:
+            raise TrainingError("[training] decorrelate needs the compiled epoch, and Keras' own loop would run here")
         self._trainee = trainee
         # TensorFlow's XLA has just failed, or was not wanted; JAX without its compiler would crawl.
         jit_compile = False if keras.backend.backend() == "tensorflow" else "auto"
@@ -50,13 +53,13 @@ class KerasProgram:
             assign(trainee.averages, trainee.averaged(averages, values, trainee.optimizer.iterations.value))
         return mean
 
-    def loss(self, rows: NDArray[Any], batch_size: int, n_batches: int) -> float:
-        """Return the sum of weight times loss of the first batches of rows, in inference."""
-        total = 0.0
+    def loss(self, rows: NDArray[Any], batch_size: int, n_batches: int) -> NDArray[np.float64]:
+        """Return the sums of weight times loss and penalty of the first batches of rows, in inference."""
+        total = np.zeros(2)
         for start in range(0, n_batches * batch_size, batch_size):
             inputs, labels, weights = self._batch(rows[start : start + batch_size])
             outputs = self._trainee.network(inputs, training=False)
-            total += float(self._trainee.mean_loss(labels, outputs, weights)) * len(inputs)
+            total += np.asarray(ops.convert_to_numpy(self._trainee.judged(labels, outputs, weights)))
         return total
 
     def _batch(self, rows: NDArray[Any]) -> tuple[NDArray[Any], ...]:

@@ -14,6 +14,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from models.decorrelation import Decorrelation
+
 Tensor = Any
 """An array of the backend."""
 
@@ -22,8 +24,8 @@ Tensor = Any
 class Trainee:
     """A network in training and everything that a step changes; ``averages`` are those of ``weights``.
 
-    ``averages`` is empty where none are asked for. A row of events has ``n_targets`` targets. The optimiser is one that
-    measures gradients.
+    ``averages`` is empty where none are asked for. A row of events has ``n_targets`` targets, the last of which is a rank
+    if there is a ``decorrelation``. The optimiser is one that measures gradients.
     """
 
     network: "keras.Model"
@@ -32,13 +34,20 @@ class Trainee:
     averages: Sequence["keras.Variable"] = ()
     decay: float = 0.0
     n_targets: int = 1
+    decorrelation: Decorrelation | None = None
+
+    @property
+    def trainable_variables(self) -> list["keras.Variable"]:
+        """What a gradient is taken for: the network's, then those of a penalty that learns itself."""
+        others = self.decorrelation.variables if self.decorrelation else ()
+        return [*self.network.trainable_variables, *others]
 
     @property
     def variables(self) -> list["keras.Variable"]:
         """Everything that a step changes, dropout's counters and the optimiser's moments included."""
         network = self.network
         return [
-            *network.trainable_variables,
+            *self.trainable_variables,
             *network.non_trainable_variables,
             *self.optimizer.variables,
             *self.averages,
@@ -58,7 +67,18 @@ class Trainee:
 
     def mean_loss(self, labels: Tensor, outputs: Tensor, weights: Tensor) -> Tensor:
         """Return the sum of weight times loss over the number of events, as ``fit`` has it; in single precision."""
+        labels = labels[:, :-1] if self.decorrelation else labels
         return self.loss(labels, ops.cast(outputs, "float32"), sample_weight=weights)
+
+    def penalties(self, targets: Tensor, outputs: Tensor, weights: Tensor) -> list[Tensor]:
+        """Return what is made small beside the mean loss and the network's own penalties: one number, or none."""
+        return [self.decorrelation.penalty(targets, outputs, weights)] if self.decorrelation else []
+
+    def judged(self, targets: Tensor, outputs: Tensor, weights: Tensor) -> Tensor:
+        """Return the sums over a batch of weight times loss, and of weight times its penalty, shape ``(2,)``."""
+        penalty = self.decorrelation.judged(targets, outputs, weights) if self.decorrelation else 0.0
+        loss = self.mean_loss(targets, outputs, weights) * weights.shape[0]
+        return ops.stack([loss, ops.cast(penalty, "float32") * ops.sum(weights)])
 
     def averaged(self, averages: Sequence[Tensor], values: Sequence[Tensor], n_steps: Tensor) -> list[Tensor]:
         """Return the averages after a step; early ones follow faster, so that the start is soon forgotten."""
@@ -97,8 +117,8 @@ class Program(Protocol):
             span: the steps; none of them only compiles.
         """
 
-    def loss(self, rows: Tensor, batch_size: int, n_batches: int) -> float:
-        """Return the sum of weight times loss of the first ``n_batches`` batches of rows, in inference."""
+    def loss(self, rows: Tensor, batch_size: int, n_batches: int) -> NDArray[np.float64]:
+        """Return the sums of weight times loss and penalty of the first ``n_batches`` batches of rows, in inference."""
 
 
 def spans(n_events: int, batch_size: int, first_step: int, events_at_once: int) -> list[Span]:

@@ -37,9 +37,9 @@ class TensorFlowProgram:
         numbers = (np.int32(n) for n in (span.first_event, span.first_step, span.n_steps))
         return float(self._training(span.batch_size)(rows, order, rates, *map(tf.constant, numbers)))
 
-    def loss(self, rows: tf.Tensor, batch_size: int, n_batches: int) -> float:
-        """Return the sum of weight times loss of the first batches of rows, in inference."""
-        return float(self._inference(batch_size)(rows, tf.constant(np.int32(n_batches))))
+    def loss(self, rows: tf.Tensor, batch_size: int, n_batches: int) -> NDArray[np.float64]:
+        """Return the sums of weight times loss and penalty of the first batches of rows, in inference."""
+        return np.float64(self._inference(batch_size)(rows, tf.constant(np.int32(n_batches))))
 
     def _train(
         self, batch_size: int, rows: Any, order: Any, rates: Any, first_event: Any, first_step: Any, n_steps: Any
@@ -49,15 +49,16 @@ class TensorFlowProgram:
             chosen = tf.gather(order, first_event + index * batch_size + tf.range(batch_size))
             return index + 1, total + self._step(tf.gather(rows, chosen), tf.gather(rates, first_step + index))
 
-        return _repeated(step, n_steps)
+        return _repeated(step, n_steps, tf.constant(0.0))
 
     def _step(self, rows: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         trainee, network, optimizer = self._trainee, self._trainee.network, self._trainee.optimizer
         inputs, labels, weights = trainee.batch(rows)
         with tf.GradientTape() as tape:
-            mean = trainee.mean_loss(labels, network(inputs, training=True), weights)
-            objective = tf.add_n([mean, *network.losses])
-        variables = network.trainable_variables
+            outputs = network(inputs, training=True)
+            mean = trainee.mean_loss(labels, outputs, weights)
+            objective = tf.add_n([mean, *network.losses, *trainee.penalties(labels, outputs, weights)])
+        variables = trainee.trainable_variables
         optimizer.learning_rate.assign(rate)
         optimizer.apply(tape.gradient(objective, [variable.value for variable in variables]), variables)
         if trainee.averages:
@@ -69,14 +70,14 @@ class TensorFlowProgram:
             batch = tf.slice(rows, [index * batch_size, 0], [batch_size, rows.shape[1]])
             inputs, labels, weights = self._trainee.batch(batch)
             outputs = self._trainee.network(inputs, training=False)
-            return index + 1, total + self._trainee.mean_loss(labels, outputs, weights) * batch_size
+            return index + 1, total + self._trainee.judged(labels, outputs, weights)
 
-        return _repeated(add, n_batches)
+        return _repeated(add, n_batches, tf.zeros(2))
 
 
 def _compiled(function: Any, batch_size: int) -> Any:
     return tf.function(partial(function, batch_size), jit_compile=True, autograph=False)
 
 
-def _repeated(body: Any, n_times: Any) -> tf.Tensor:
-    return tf.while_loop(lambda index, _: index < n_times, body, (tf.constant(0), tf.constant(0.0)))[1]
+def _repeated(body: Any, n_times: Any, start: tf.Tensor) -> tf.Tensor:
+    return tf.while_loop(lambda index, _: index < n_times, body, (tf.constant(0), start))[1]

@@ -208,5 +208,5 @@ def test_noise_goes_on_where_it_was_bit_for_bit() -> None:
     run(whole, 1)
     assign(resumed.trainee.variables, values_of(whole.trainee.variables))
     assert run(whole, 2) == run(resumed, 2)
-    for one, other in zip(whole.judge()[1], resumed.judge()[1], strict=True):
+    for one, other in zip(whole.judge()[2], resumed.judge()[2], strict=True):
         np.testing.assert_array_equal(one, other)

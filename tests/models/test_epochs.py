@@ -178,7 +178,7 @@ def test_averaged_weights_follow_their_recursion_and_are_those_that_are_judged()
         run(epochs)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = [decay * e + (1 - decay) * w for e, w in zip(expected, weights_of(epochs), strict=True)]
-        loss, judged = epochs.judge()
+        loss, _, judged = epochs.judge()
     for one, other in zip(judged, expected, strict=True):
         assert one == pytest.approx(other, abs=1e-6)
     epochs.trainee.network.set_weights(judged)
