@@ -24,7 +24,7 @@ Tensor = Any
 class Trainee:
     """A network in training and everything that a step changes; ``averages`` are those of ``weights``.
 
-    ``averages`` is empty where none are asked for. A row of events has ``n_targets`` targets, the last of which is a rank
+    ``averages`` is empty where none are asked for. A row has ``n_targets`` targets, the last of which is a rank
     if there is a ``decorrelation``. The optimiser is one that measures gradients.
     """
 
