@@ -96,7 +96,9 @@ class Packing:
 
     def pack(self, events: EventArrays) -> EventTable:
         """Return the table of events that are in memory."""
-        targets = events.label[:, None] if self.targets is None else self.targets.apply(events.target)
+        targets: NDArray[np.number] = events.label[:, None]
+        if self.targets:
+            targets = self.targets.apply(events.target)
         if self.nuisance:
             targets = np.column_stack([targets, self.nuisance.ranks_of(events.spectators)])
         return pack(self.transform.apply(events.features), targets, events.training_weight)

@@ -47,7 +47,7 @@ class JaxProgram:
     def loss(self, rows: jax.Array, batch_size: int, n_batches: int) -> NDArray[np.float64]:
         """Return the sums of weight times loss and penalty of the first batches of rows, in inference."""
         trainable, other, *_ = self._state()
-        return np.float64(self._inference(batch_size, trainable, other, rows, np.int32(n_batches)))
+        return np.asarray(self._inference(batch_size, trainable, other, rows, np.int32(n_batches)), dtype=np.float64)
 
     def _state(self) -> State:
         network = self._trainee.network

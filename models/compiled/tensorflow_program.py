@@ -39,7 +39,7 @@ class TensorFlowProgram:
 
     def loss(self, rows: tf.Tensor, batch_size: int, n_batches: int) -> NDArray[np.float64]:
         """Return the sums of weight times loss and penalty of the first batches of rows, in inference."""
-        return np.float64(self._inference(batch_size)(rows, tf.constant(np.int32(n_batches))))
+        return np.asarray(self._inference(batch_size)(rows, tf.constant(np.int32(n_batches))), dtype=np.float64)
 
     def _train(
         self, batch_size: int, rows: Any, order: Any, rates: Any, first_event: Any, first_step: Any, n_steps: Any
