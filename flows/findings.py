@@ -12,7 +12,7 @@ import numpy as np
 
 from flows.experiment import Experiment, ExperimentFile
 from flows.tracking import TrackedRun
-from models.anatomy import Layer
+from models.anatomy import Anatomy, Layer
 from models.bundle import Bundle
 from models.overtraining import learning_curve
 from models.record import Evaluation
@@ -29,7 +29,7 @@ def write_findings(
     file: ExperimentFile,
     datasets: Sequence[PreparedDataset],
     records: Sequence[TrainingRecord],
-    layers: Sequence[Layer],
+    anatomy: Anatomy,
     evaluation: Evaluation,
     bundle: Bundle,
     tracked: TrackedRun,
@@ -42,8 +42,8 @@ def write_findings(
 
     manifest = datasets[0].manifest
     names: Mapping[Any, str] = {"background": manifest.classes[0], "signal": manifest.classes[1]}
-    pictures = pictures_of(evaluation, [record.history for record in records], names)
-    report = write_report(folder, _content(file, manifest, records, layers, evaluation, bundle, pictures))
+    pictures = pictures_of(evaluation, [record.history for record in records], names, anatomy.calls)
+    report = write_report(folder, _content(file, manifest, records, anatomy.layers, evaluation, bundle, pictures))
     tracked.log_files(save_pictures(folder / "figures", pictures), "figures")
     tracked.log_files([report, _written_history(folder, records), bundle.folder / "evaluation.json"])
     tracked.log_files([datasets[0].folder / "manifest.json"])

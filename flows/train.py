@@ -26,7 +26,7 @@ from flows.provenance import code_version, software
 from flows.resumption import Workplace, training_key, workplace
 from flows.steps import Run, directly
 from flows.tracking import TrackedRun, champion_version, fetch, promotion_lock, set_champion, tracked_run
-from models.anatomy import layers_of
+from models.anatomy import anatomy_of
 from models.backend import backend_name
 from models.build import build, head_of, scoring_network
 from models.bundle import (
@@ -118,8 +118,8 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
             records = tuple(network.record for network in trained)
             evaluation = run(evaluate_networks, file, datasets, exported, progress)
             bundle = run(make_bundle, file, datasets, exported, evaluation, tracked, folder)
-            layers = layers_of(trained[0].network)
-            report = run(write_findings, file, datasets, records, layers, evaluation, bundle, tracked, folder)
+            anatomy = anatomy_of(trained[0].network)
+            report = run(write_findings, file, datasets, records, anatomy, evaluation, bundle, tracked, folder)
             version = run(register_bundle, file, bundle, evaluation, tracked)
         decision = run(promote_if_better, file, version, bundle, datasets, tracked)
     return TrainingOutcome(

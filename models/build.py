@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from models.anatomy import is_numbered
 from models.backend import set_up_compiler
 from models.dense import DeepDenseOptions, MlpOptions, ResidualOptions, deep_dense, mlp, residual
 from models.heads import HEADS, LINEAR, STEP, Head, Output
@@ -118,11 +119,10 @@ def _numbered(network: "keras.Model") -> "keras.Model":
     What is recorded by a layer's name can then be compared: between folds, and with a run before a restart.
     """
     seen = Counter[str]()
-    for layer in network.operations:
+    for layer in filter(is_numbered, network.operations):
         kind = re.sub(r"_\d+$", "", layer.name)
-        if kind.replace("_", "") == type(layer).__name__.lower():
-            layer.name = f"{kind}_{seen[kind]}" if seen[kind] else kind
-            seen[kind] += 1
+        layer.name = f"{kind}_{seen[kind]}" if seen[kind] else kind
+        seen[kind] += 1
     return network
 
 

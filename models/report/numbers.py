@@ -10,6 +10,7 @@ import numpy as np
 from models.scored import Measured
 
 ABSENT = "—"
+TIMES = "\N{MULTIPLICATION SIGN}"
 SMALLEST_P_VALUE = 1e-9
 """Below this a p-value says more of the normal approximation than of the difference."""
 

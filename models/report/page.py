@@ -30,6 +30,9 @@ from models.report.sentences import (
 )
 from models.working_points import QuotedCut
 
+MOST_LAYERS = 30
+"""Layers up to which their table is open."""
+
 
 @dataclass(frozen=True, eq=False)
 class ReportContent:
@@ -89,6 +92,7 @@ def render_report(content: ReportContent) -> str:
         network=NETWORK,
         folds=content.training.get("folds", 1),
         uncertainty=content.background_uncertainty,
+        most_layers=MOST_LAYERS,
     )
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from models.anatomy import Call
 from models.record import Evaluation
 from models.report.gradients import gradients_picture
 from models.report.history import History, history_picture
 from models.report.inputs import correlations_picture, importance_picture
+from models.report.network import network_picture
 from models.report.picture import PLAIN_NAMES, ClassNames, Picture
 from models.report.reliability import reliability_picture
 from models.report.roc import roc_picture
@@ -19,10 +21,14 @@ LONGEST_FILE_NAME = 80
 
 
 def pictures_of(
-    evaluation: Evaluation, histories: Sequence[History], class_names: ClassNames = PLAIN_NAMES
+    evaluation: Evaluation,
+    histories: Sequence[History],
+    class_names: ClassNames = PLAIN_NAMES,
+    calls: Sequence[Call] = (),
 ) -> tuple[Picture, ...]:
-    """Draw everything that there is; ``histories`` has one for each fold."""
-    return tuple(_drawn(evaluation, histories, class_names))
+    """Draw everything that there is; ``histories`` has one for each fold, ``calls`` are those of the network."""
+    network = (network_picture(calls),) if calls else ()
+    return (*_drawn(evaluation, histories, class_names), *network)
 
 
 def _drawn(evaluation: Evaluation, histories: Sequence[History], class_names: ClassNames) -> Iterator[Picture]:

@@ -1,6 +1,6 @@
-"""What the anatomy of a network promises: every layer, with the numbers that it holds and those that it learns."""
+"""What the anatomy of a network promises: every layer, with the numbers that it holds and what it reads."""
 
-from models.anatomy import layers_of
+from models.anatomy import calls_of, layers_of
 from models.build import ModelSpec, build
 
 
@@ -16,3 +16,23 @@ def test_every_layer_is_listed_with_its_shape_and_what_it_has_learnt() -> None:
         ("Dense", (1,), 8, 8),
     ]
     assert sum(layer.parameters for layer in layers_of(network)) == network.count_params()
+
+
+def test_every_call_says_what_it_does_and_which_calls_it_reads() -> None:
+    options = {"width": 7, "blocks": 1, "activation": "gelu", "dropout": 0.2}
+    network = build(ModelSpec(architecture="residual", options=options, noise=0.1), 3, 2, seed=1)
+    calls = calls_of(network)
+    assert [(call.words, call.inputs) for call in calls] == [
+        ("inputs", ()),
+        ("noise 0.1", (0,)),
+        ("dense", (1,)),
+        ("dense", (2,)),
+        ("batch norm", (3,)),
+        ("gelu", (4,)),
+        ("dropout 0.2", (5,)),
+        ("dense", (6,)),
+        ("add", (2, 7)),
+        ("logits: dense", (8,)),
+    ]
+    assert [call.has_kernel for call in calls] == [call.words.endswith("dense") for call in calls]
+    assert sum(call.parameters for call in calls) == network.count_params()

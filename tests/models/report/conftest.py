@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from models.anatomy import Call
 from models.evaluation import EvaluationSpec, ScoredPart, evaluate
 from models.inputs import judge_inputs
 from models.record import Evaluation
@@ -43,5 +44,7 @@ def whole() -> Evaluation:
 
 @pytest.fixture(scope="session")
 def drawn(whole: Evaluation) -> tuple[Picture, ...]:
-    history = [{"epoch": epoch, "loss": 1.0 / epoch, "learning_rate": 1e-3} for epoch in range(1, 4)]
-    return pictures_of(whole, [history] * 3, {"background": "pions", "signal": "muons"})
+    norms = {"dense": 0.1, "logits": 0.2}
+    history = [{"epoch": n, "loss": 1.0 / n, "learning_rate": 1e-3, "gradient_norms": norms} for n in range(1, 4)]
+    calls = [Call("inputs", "inputs", (2,), 0, False, ()), Call("logits", "dense", (1,), 3, True, (0,))]
+    return pictures_of(whole, [history] * 3, {"background": "pions", "signal": "muons"}, calls)

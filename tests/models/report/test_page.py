@@ -139,6 +139,13 @@ def test_the_layers_are_listed_with_their_sums(content: ReportContent) -> None:
     assert "dense Dense 128 4,352 4,224 logits Dense 1 129 129 all 4,481 4,353" in text
 
 
+@pytest.mark.parametrize(("n_layers", "is_open"), [(30, True), (31, False)])
+def test_a_long_table_of_layers_is_closed(content: ReportContent, n_layers: int, is_open: bool) -> None:
+    page = render_report(replace(content, layers=[Layer("dense", "Dense", (8,), 72, 72)] * n_layers))
+    assert ("<details open><summary>The layers, one by one" in page) is is_open
+    assert ("<details><summary>The layers, one by one" in page) is not is_open
+
+
 def test_a_picture_stands_in_the_section_of_its_topic(content: ReportContent) -> None:
     page = render_report(replace(content, pictures=[replace(HISTORY, section="roc", caption="a curve"), HISTORY]))
     places = [page.index(text) for text in ('id="roc"', "a curve</fig", 'id="training"', "each epoch</fig")]

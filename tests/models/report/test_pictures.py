@@ -165,13 +165,14 @@ def test_the_pictures_have_captions_and_their_numbers_in_a_table_that_can_be_rea
         assert picture.caption.endswith(".")
         assert len(picture.rows) <= MOST_ROWS
         assert {len(row) for row in picture.rows} <= {len(picture.columns)}
-    # The numbers of the inputs stand in a table of their own.
-    assert [picture.name for picture in drawn if not picture.rows] == ["importance"]
+    # The numbers of the inputs and of the network stand in tables of their own.
+    assert [picture.name for picture in drawn if not picture.rows] == ["importance", "network"]
 
 
 def test_every_topic_of_the_record_is_drawn_once_in_the_order_of_the_page(drawn: Sequence[Picture]) -> None:
     names = [picture.name for picture in drawn if picture.section != "spectators"]
-    assert names == [*NAMES[:3], "reliability", "importance", "correlations", "templates", "history"]
+    training = ["history", "gradients", "network"]
+    assert names == [*NAMES[:3], "reliability", "importance", "correlations", "templates", *training]
     assert len({picture.name for picture in drawn}) == len(drawn) == len(names) + 3
 
 
