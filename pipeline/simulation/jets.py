@@ -132,7 +132,7 @@ inputs = ["met"]
 [features.collections.jets]
 inputs = ["jet_log_pt", "jet_eta", "jet_cos_phi", "jet_sin_phi", "jet_mass"]
 order = "jet_pt"
-length = 8
+length = 10
 """
     jets = sample("jets.root", '{ column = "label", signal = 1, background = 0 }') + 'weight = "weight"\n'
     units = columns({"met": "GeV", "jet_pt": "GeV", "jet_mass": "GeV"})
