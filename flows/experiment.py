@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from flows.promote import PromotionSpec
 from flows.schedule import ScheduleSpec
-from models.build import ModelSpec, head_of
+from models.build import ModelSpec, block_problems, head_of
 from models.evaluation import EvaluationSpec
 from models.training import TrainingSpec
 from pipeline.dataset import hash_of
@@ -47,6 +47,12 @@ class Experiment(DataSpec):
         if not head.n_classes(len(self.classes)):
             msg = f"model.head = {self.model.head!r} needs {head.needs}, and the samples hold: "
             raise ValueError(msg + ", ".join(self.classes))
+        return self
+
+    @model_validator(mode="after")
+    def _architecture_finds_what_it_sees(self) -> "Experiment":
+        if problems := block_problems(self.model, self.features.blocks):
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")

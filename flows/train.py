@@ -180,7 +180,7 @@ def train_network(
     """Build the network, train it or go on training it, and record every epoch."""
     experiment, transform = file.content, dataset.manifest.transform
     seed, parts = experiment.experiment.seed, [dataset.part(name) for name in ("train", "validation")]
-    network = build(experiment.model, transform.n_inputs, len(experiment.classes), seed)
+    network = build(experiment.model, transform.n_inputs, len(experiment.classes), seed, transform.blocks)
     record = train(
         network,
         head_of(experiment.model).loss(experiment.training.loss),

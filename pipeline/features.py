@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from pipeline.blocks import InputSpec
 from pipeline.chunk import Chunk, Column
 from pipeline.declare import Declaration
 from pipeline.errors import DataError, nearest_spelling
@@ -22,15 +23,15 @@ BLOCK = 2048
 """Events at a time: a block of the matrix stays in the cache while its columns are filled in."""
 
 
-class FeatureSpec(Declaration):
+class FeatureSpec(InputSpec):
     """The ``[features]`` section.
 
-    ``inputs`` are columns, derived columns or expressions of them. ``spectators`` likewise: no network sees them,
+    ``inputs`` are columns, derived columns or expressions of them, one number an event; ``collections`` and ``images``
+    hold many. ``spectators`` are as ``inputs``: no network sees them,
     and the evaluation asks how the score depends on them, as on a mass. ``allow`` names columns that may be
     inputs although they also make the label, a weight or the identity of an event.
     """
 
-    inputs: tuple[str, ...] = Field(min_length=1)
     spectators: tuple[str, ...] = ()
     missing: MissingSpec = MissingSpec()
     allow: tuple[str, ...] = ()

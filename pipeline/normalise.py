@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline.blocks import Block
 from pipeline.declare import Declaration
 from pipeline.errors import DataError
 from pipeline.missing import MissingSpec, is_missing
@@ -206,6 +207,7 @@ class InputTransform(Declaration):
     clip: float | None
     knots: tuple[tuple[float, ...], ...] | None = None
     refused: dict[int, str] = Field(default_factory=dict)
+    blocks: tuple[Block, ...] = ()
 
     @property
     def n_inputs(self) -> int:
