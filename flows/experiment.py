@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from flows.promote import PromotionSpec
 from flows.schedule import ScheduleSpec
-from models.build import ModelSpec, head_of
+from models.build import ModelSpec, block_problems, head_of
 from models.evaluation import EvaluationSpec
 from models.heads import HEADS
 from models.training import TrainingSpec
@@ -63,6 +63,12 @@ class Experiment(DataSpec):
         if not head.fits(len(self.classes)):
             msg = f"model.head = {name!r} needs {head.needs}, and the samples hold: {', '.join(self.classes)}"
             raise ValueError(f"{msg}; head = 'softmax' takes any number" if len(self.classes) > 1 else msg)
+        return self
+
+    @model_validator(mode="after")
+    def _architecture_finds_what_it_sees(self) -> "Experiment":
+        if problems := block_problems(self.model, self.features.blocks):
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")

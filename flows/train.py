@@ -183,7 +183,8 @@ def train_network(
     experiment, transform = file.content, dataset.manifest.transform
     seed, parts = experiment.experiment.seed, [dataset.part(name) for name in ("train", "validation")]
     n_classes, head = len(experiment.classes), head_of(experiment.model)
-    network = build(experiment.model, transform.n_inputs, n_classes, seed, len(experiment.targets))
+    n_targets = len(experiment.targets)
+    network = build(experiment.model, transform.n_inputs, n_classes, seed, transform.blocks, n_targets)
     spectators, decorrelate = dataset.manifest.spectators, experiment.training.decorrelate
     nuisance = nuisance_of(decorrelate, spectators, parts[0]) if decorrelate else None
     packing = Packing(transform, head.target_transform(dataset.manifest.targets), nuisance)

@@ -35,6 +35,13 @@ def machine() -> dict[str, str]:
     return {**settings, "devices": " ".join(keras.distribution.list_devices()), "cores": str(usable_cores())}
 
 
+def accelerator() -> str:
+    """Return the first device that is no CPU, as Keras calls it, or an empty text."""
+    import keras
+
+    return next((name for name in keras.distribution.list_devices() if not name.startswith("cpu")), "")
+
+
 def set_up_compiler() -> None:
     """Have TensorFlow's XLA use vectors of 512 bits where the CPU has them; it takes 256 otherwise.
 

@@ -7,19 +7,24 @@ Where it is known by its loss, or by how its output is read, the line says so, a
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from models.anatomy import is_numbered
 from models.backend import set_up_compiler
+from models.convolutional import ConvolutionalOptions, convolutional, too_small
 from models.dense import DeepDenseOptions, MlpOptions, ResidualOptions, deep_dense, mlp, residual
 from models.heads import HEADS, LINEAR, STEP, Head, Output
 from models.linear import FisherOptions, NoOptions, linear_layers, no_hidden_layer
+from models.parts import parts_of, with_noise
+from models.recurrent import RecurrentOptions, recurrent
+from models.sets import SetsOptions, sets
+from pipeline.blocks import Block
 from pipeline.declare import Declaration, problems_of
-from pipeline.errors import nearest_spelling
+from pipeline.errors import DeclarationError, nearest_spelling
 from pipeline.targets import TargetTransform
 
 if TYPE_CHECKING:
@@ -30,23 +35,37 @@ if TYPE_CHECKING:
 class Architecture:
     """The hidden part of a network and the options that it understands.
 
-    ``loss``, unless the experiment names one, and ``output`` are the head's where there are none here.
+    ``hidden`` is given the inputs or, where it ``sees`` blocks of a kind, ``Parts`` of them; ``problem`` says what is
+    wrong with such a block. ``loss``, unless the experiment names one, and ``output`` are the head's where there are
+    none here.
     """
 
     options: type[Declaration]
-    hidden: Callable[["keras.KerasTensor", Any], "keras.KerasTensor"]
+    hidden: Callable[[Any, Any], "keras.KerasTensor"]
+    sees: Literal["vector", "collection", "image"] = "vector"
     loss: str | None = None
     output: Output | None = None
+    problem: Callable[[Any, Block], str] = lambda options, block: ""
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
+    "convolutional": Architecture(ConvolutionalOptions, convolutional, sees="image", problem=too_small),
     "deep-dense": Architecture(DeepDenseOptions, deep_dense),
-    "fisher": Architecture(FisherOptions, linear_layers, "squared-error", LINEAR),
+    "fisher": Architecture(FisherOptions, linear_layers, loss="squared-error", output=LINEAR),
     "logistic": Architecture(NoOptions, no_hidden_layer),
     "mlp": Architecture(MlpOptions, mlp),
-    "perceptron": Architecture(NoOptions, no_hidden_layer, "perceptron", STEP),
+    "perceptron": Architecture(NoOptions, no_hidden_layer, loss="perceptron", output=STEP),
+    "recurrent": Architecture(RecurrentOptions, recurrent, sees="collection"),
     "residual": Architecture(ResidualOptions, residual),
+    "sets": Architecture(SetsOptions, sets, sees="collection"),
 }
+
+
+SECTIONS: Mapping[str, str] = {
+    "collection": "[features.collections.jets] with, for example, inputs = ['jet_pt', 'jet_eta'] and length = 6",
+    "image": "[features.images.cutout] with, for example, pixels = 'flux' and shape = [16, 16]",
+}
+"""What an architecture may see beside a vector → how it is declared."""
 
 
 class ModelSpec(Declaration):
@@ -100,15 +119,41 @@ def head_of(spec: ModelSpec) -> Head:
     return replace(head, output=architecture.output or head.output, default_loss=architecture.loss or head.default_loss)
 
 
-def build(spec: ModelSpec, n_inputs: int, n_classes: int, seed: int, n_targets: int = 0) -> "keras.Model":
-    """Build the network, from ``(n_events, n_inputs)`` to logits ``(n_events, n_outputs)``, with seeded weights."""
+def block_problems(spec: ModelSpec, blocks: Sequence[Block]) -> list[str]:
+    """Return what is wrong with the blocks for the architecture that the model declares, one line each."""
+    architecture, options = ARCHITECTURES[spec.architecture], spec.resolved_options
+    seen = _seen(architecture, blocks)
+    if architecture.sees in SECTIONS and not seen:
+        msg = f"model.architecture = {spec.architecture!r} needs one {architecture.sees} at least"
+        return [f"{msg}, and [features] has none; write {SECTIONS[architecture.sees]}"]
+    return [f"model.options: {problem}" for block in seen if (problem := architecture.problem(options, block))]
+
+
+def _seen(architecture: Architecture, blocks: Sequence[Block]) -> list[Block]:
+    return [block for block in blocks if block.kind == architecture.sees]
+
+
+def build(
+    spec: ModelSpec, n_inputs: int, n_classes: int, seed: int, blocks: Sequence[Block] = (), n_targets: int = 0
+) -> "keras.Model":
+    """Build the network, from ``(n_events, n_inputs)`` to logits ``(n_events, n_outputs)``, with seeded weights.
+
+    Of the blocks in the inputs the architecture sees those of its kind; the others are inputs as any.
+
+    Raises:
+        DeclarationError: there is no block of that kind, or one that the architecture can do nothing with.
+    """
     import keras
 
+    if problems := block_problems(spec, blocks):
+        raise DeclarationError("; ".join(problems))
     set_up_compiler()
     keras.utils.set_random_seed(seed % 2**32)
+    architecture = ARCHITECTURES[spec.architecture]
     inputs = keras.Input((n_inputs,), name="inputs")
-    seen = keras.layers.GaussianNoise(spec.noise)(inputs) if spec.noise else inputs
-    hidden = ARCHITECTURES[spec.architecture].hidden(seen, spec.resolved_options)
+    noisy = with_noise(inputs, spec.noise, blocks)
+    seen = parts_of(noisy, _seen(architecture, blocks)) if architecture.sees in SECTIONS else noisy
+    hidden = architecture.hidden(seen, spec.resolved_options)
     logits = keras.layers.Dense(head_of(spec).n_outputs(n_classes, n_targets), name="logits")(hidden)
     return _numbered(keras.Model(inputs, logits, name=spec.architecture))
 

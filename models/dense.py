@@ -4,6 +4,8 @@ Owns the hidden part of such networks; the last layer and the loss are ``heads``
 when a network is built, so that reading an experiment file does not wait for it.
 """
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -69,9 +71,31 @@ class ResidualOptions(LayerOptions):
 def dense_layer(
     inputs: "keras.KerasTensor", width: int, options: LayerOptions, batch_norm: bool = False, dropout: float = 0.0
 ) -> "keras.KerasTensor":
-    """Return dense → batch norm → activation → dropout, shape ``(n_events, width)``.
+    """Return dense → batch norm → activation → dropout, shape ``(n_events, width)``."""
+    from keras import layers
+
+    return hidden_layer(inputs, partial(layers.Dense, width), options, batch_norm, dropout)
+
+
+def hidden_layer(
+    inputs: "keras.KerasTensor",
+    linear: Callable[..., "keras.Layer"],
+    options: LayerOptions,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+    present: "keras.KerasTensor | None" = None,
+) -> "keras.KerasTensor":
+    """Return linear layer → batch norm → activation → dropout.
 
     The bias is left to the batch norm where there is one.
+
+    Args:
+        inputs: what the layer is given.
+        linear: makes the linear layer, dense or convolutional, of ``use_bias`` and ``kernel_initializer``.
+        options: the activation.
+        batch_norm: whether there is one.
+        dropout: the share dropped.
+        present: what a batch norm learns from, of the shape of ``inputs`` but for the last axis; everything if none.
 
     References:
         Ioffe, Szegedy, "Batch normalization", ICML 2015, section 3.2; Srivastava et al., "Dropout", JMLR 15
@@ -81,14 +105,14 @@ def dense_layer(
     """
     from keras import layers
 
-    def linear() -> "keras.KerasTensor":
-        hidden = layers.Dense(width, use_bias=not batch_norm, kernel_initializer=_initialiser(options))(inputs)
-        return layers.BatchNormalization()(hidden) if batch_norm else hidden
+    def piece() -> "keras.KerasTensor":
+        hidden = linear(use_bias=not batch_norm, kernel_initializer=_initialiser(options))(inputs)
+        return layers.BatchNormalization()(hidden, mask=present) if batch_norm else hidden
 
     if options.activation == "maxout":
-        hidden = layers.Maximum()([linear() for _ in range(options.pieces)])
+        hidden = layers.Maximum()([piece() for _ in range(options.pieces)])
     else:
-        hidden = _activated(linear(), options.activation)
+        hidden = _activated(piece(), options.activation)
     return layers.Dropout(dropout)(hidden) if dropout else hidden
 
 
@@ -118,9 +142,22 @@ def mlp(inputs: "keras.KerasTensor", options: MlpOptions) -> "keras.KerasTensor"
 
 def deep_dense(inputs: "keras.KerasTensor", options: DeepDenseOptions) -> "keras.KerasTensor":
     """Return the last hidden layer, shape ``(n_events, widths[-1])``, of a stack with batch norm and dropout."""
+    return dense_layers(inputs, options.widths, options)
+
+
+def dense_layers(
+    inputs: "keras.KerasTensor",
+    widths: Iterable[int],
+    options: DeepDenseOptions,
+    present: "keras.KerasTensor | None" = None,
+) -> "keras.KerasTensor":
+    """Return the last of some layers, shape ``(..., widths[-1])``; where not ``present``, nobody learns from them."""
+    from keras import layers
+
     hidden = inputs
-    for width in options.widths:
-        hidden = dense_layer(hidden, width, options, options.batch_norm, options.dropout)
+    for width in widths:
+        linear = partial(layers.Dense, width)
+        hidden = hidden_layer(hidden, linear, options, options.batch_norm, options.dropout, present)
     return hidden
 
 

@@ -1,8 +1,8 @@
 """Dropout, noise, batch norm and dense layers as a compiled step likes them, and the exchange of Keras' own for them.
 
 Owns layers that compute what Keras' layers of the same weights compute, in less time, and the copy of a network
-in which they stand. What is saved and exported is always the network of Keras' own layers: it is given the weights
-back with ``network.set_weights(copy.get_weights())``.
+in which they, and the convolutions of ``patches``, stand. What is saved and exported is always the network of Keras'
+own layers: it is given the weights back with ``network.set_weights(copy.get_weights())``.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from models.patches import (
+    ConvolutionOfPatches1D,
+    ConvolutionOfPatches2D,
+    PoolingOfBlocks1D,
+    PoolingOfBlocks2D,
+)
 from pipeline.cores import usable_cores
 
 Tensor = Any
@@ -160,10 +166,14 @@ def _pieces(shape: tuple[int | None, ...]) -> int:
 
 
 FAST: Mapping[type, Any] = {
+    keras.layers.Conv1D: ConvolutionOfPatches1D,
+    keras.layers.Conv2D: ConvolutionOfPatches2D,
     keras.layers.Dense: SideBySideDense,
     keras.layers.Dropout: HashedDropout,
     keras.layers.GaussianNoise: HashedGaussianNoise,
     keras.layers.BatchNormalization: OnePassBatchNormalization,
+    keras.layers.MaxPooling1D: PoolingOfBlocks1D,
+    keras.layers.MaxPooling2D: PoolingOfBlocks2D,
 }
 """What stands for what in the copy that is trained; subclasses of the keys stay as they are."""
 

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from models.backend import accelerator
 from models.compiled.program import Span, Trainee, assign
 from pipeline.errors import TrainingError
 
@@ -25,7 +26,7 @@ class KerasProgram:
     @property
     def device(self) -> str:
         """The first device that is no CPU, as Keras calls it, or ``cpu``."""
-        return next((name for name in keras.distribution.list_devices() if not name.startswith("cpu")), "cpu")
+        return accelerator() or "cpu"
 
     def place(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the array itself: Keras takes NumPy's."""

@@ -12,7 +12,7 @@ from models.build import ModelSpec, build, head_of, scoring_network
 from models.bundle import MODEL, NETWORK, Bundle, BundleManifest, write_bundle
 from models.export import export_onnx
 from models.training import TrainingEvents, TrainingSpec, train
-from pipeline.blocks import InputSpec
+from pipeline.blocks import Block, InputSpec
 from pipeline.chunk import chunk_of
 from pipeline.dataset import EventArrays
 from pipeline.feature_statistics import FeatureStatistics
@@ -21,7 +21,7 @@ from pipeline.layout import Layout
 from pipeline.missing import MissingSpec
 from pipeline.normalise import InputTransform, NormaliseSpec, fit_transform
 from pipeline.shuffle import EventsInMemory
-from pipeline.table import Packing, table_of
+from pipeline.table import EventTable, Packing, table_of
 
 Columns = dict[str, NDArray[Any]]
 
@@ -120,3 +120,26 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )
     files = {name: folder / name for name in (MODEL, NETWORK)}
     return Trained(write_bundle(folder / "bundle", manifest, files), network, scoring, transform)
+
+
+def teach_network(
+    spec: ModelSpec, table: EventTable, blocks: tuple[Block, ...], n_epochs: int, rate: float = 1e-2
+) -> Any:
+    """Return the network that some compiled epochs have trained."""
+    from models.epochs import begin_epochs
+    from models.optimization import OptimizationSpec
+
+    network, source = build(spec, table.n_inputs, 2, 1, blocks), EventsInMemory(table)
+    epochs = begin_epochs(network, head_of(spec).loss(), OptimizationSpec(batch_size=100), source, source, seed=1)
+    assert not epochs.why_not_compiled
+    rates = np.full(epochs.steps_per_epoch, rate, dtype=np.float32)
+    for epoch in range(n_epochs):
+        epochs.run(np.random.default_rng(epoch), rates, lambda _: None)
+    network.set_weights(epochs.judge()[1])
+    return network
+
+
+@pytest.fixture(scope="session")
+def teach() -> Callable[..., Any]:
+    """``teach(spec, table, blocks, n_epochs, rate)`` gives a network trained by compiled epochs."""
+    return teach_network
