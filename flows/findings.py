@@ -1,6 +1,6 @@
 """Findings: the pictures, the report and the numbers of a training, written down and recorded.
 
-Owns what a training leaves for people to look at, and the names that its numbers have in MLflow and in the registry.
+Owns what a training leaves for people to look at, and where it is kept.
 """
 
 import json
@@ -49,7 +49,7 @@ def write_findings(
     tracked.log_files([datasets[0].folder / "manifest.json"])
     tracked.log_files(_written_templates(file, evaluation, folder), "templates")
     tracked.log_table(_roc_table(evaluation), "roc.json")
-    tracked.log_metrics(final_metrics(evaluation))
+    tracked.log_metrics(evaluation.metrics())
     return report
 
 
@@ -122,36 +122,6 @@ def _roc_table(evaluation: Evaluation) -> dict[str, list[float | None]]:
     # The curve starts above every score, at a threshold that JSON cannot hold.
     thresholds = [float(t) if np.isfinite(t) else None for t in roc.thresholds]
     return {"fpr": roc.fpr.tolist(), "tpr": roc.tpr.tolist(), "threshold": thresholds}
-
-
-def final_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Return the numbers of the test part under the names that they have everywhere."""
-    metrics = {
-        "auc": evaluation.auc.value,
-        "auc_error": evaluation.auc.error,
-        "auc_train": evaluation.auc_train.value,
-        "auc_validation": evaluation.auc_validation.value,
-        "auc_gap": evaluation.gap.value,
-        "auc_gap_error": evaluation.gap.error,
-    }
-    for point in evaluation.working_points:
-        metrics[f"background_efficiency_at_{point.requested:g}"] = point.quoted.background_efficiency.value
-        metrics[f"threshold_at_{point.requested:g}"] = point.quoted.threshold
-    return metrics | {name: value for name, value in _further_metrics(evaluation).items() if np.isfinite(value)}
-
-
-def _further_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Return numbers that not every evaluation has, some of which may not be finite."""
-    metrics = {"auc_bootstrap_error": evaluation.band.auc.error}
-    if found := evaluation.probabilities:
-        metrics["brier_score"] = found.brier_score.value
-        metrics["log_loss"] = found.log_loss.value
-        metrics["calibration_error"] = found.calibration_error.observed.value
-    if quoted := evaluation.significance.quoted:
-        metrics["significance_threshold"] = quoted.threshold
-        metrics["significance_asimov"] = quoted.significances["asimov"].value
-        metrics["significance_ams"] = quoted.significances["ams"].value
-    return metrics
 
 
 def training_summary(trainings: Sequence[TrainingRecord]) -> dict[str, Any]:

@@ -30,7 +30,6 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
 from flows.experiment import ExperimentFile, load_experiment
-from flows.findings import final_metrics
 from flows.reference import resolve
 from flows.schedule import seconds_of
 from flows.score import ScoreOptions, score_files
@@ -93,7 +92,7 @@ def as_task(step: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
 def train_flow(experiment: str) -> dict[str, Any]:
     """Train the experiment of a file; see ``flows.train``."""
     outcome = train_experiment(load_experiment(experiment), as_task, _watching.get())
-    rows = [{"metric": name, "value": value} for name, value in final_metrics(outcome.evaluation).items()]
+    rows = [{"metric": name, "value": value} for name, value in outcome.evaluation.metrics().items()]
     key = outcome.model.lower().replace("_", "-").replace(".", "-")
     create_table_artifact(table=rows, key=f"{key}-metrics", description=f"{outcome.model} version {outcome.version}")
     picture = (outcome.report.parent / "figures" / "roc.png").as_uri()

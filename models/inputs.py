@@ -9,7 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.importance import Correlations, Matrix, Scorer, correlations, input_separations, permutation_importance
+from models.importance import (
+    Correlations,
+    Matrix,
+    Scorer,
+    correlations,
+    falls,
+    input_separations,
+    permutation_importance,
+)
+from models.paired import Gain, Truth
 from models.scored import Measured
 
 N_REPEATS = 3
@@ -33,6 +42,23 @@ class InputFindings:
     inputs: tuple[InputFinding, ...]
     names: tuple[str, ...]
     correlations: Correlations
+    n_events: int
+
+
+@dataclass(frozen=True)
+class InputShare:
+    """What a feature is worth to a network of several outputs: what is lost of its headline when it is shuffled."""
+
+    name: str
+    importance: Measured
+    n_missing: int
+
+
+@dataclass(frozen=True)
+class InputShares:
+    """All features, the most important first."""
+
+    inputs: tuple[InputShare, ...]
     n_events: int
 
 
@@ -69,3 +95,27 @@ def judge_inputs(
         for alone in (separations[column],)
     )
     return InputFindings(findings, tuple(names), correlations(values, labels, weights), len(features))
+
+
+def judge_shares(
+    score: Scorer,
+    features: Matrix,
+    values: Matrix,
+    names: Sequence[str],
+    truth: Truth,
+    gain: Gain,
+    random: np.random.Generator,
+) -> InputShares:
+    """Find out what each feature is worth to a network of several outputs, on events that it has not seen.
+
+    ``truth`` says what the events are, and ``gain`` what shuffling costs; the others are as in `judge_inputs`.
+
+    Raises:
+        DataError: the events cannot be judged.
+
+    """
+    columns = {str(column): (column,) for column in range(features.shape[1])}
+    found = falls(score, features, columns, lambda a, b: gain(np.asarray(a), np.asarray(b), truth), random, N_REPEATS)
+    missing = np.count_nonzero(np.isnan(values), axis=0)
+    ordered = [(one.columns[0], one.fall) for one in found]
+    return InputShares(tuple(InputShare(names[i], fall, int(missing[i])) for i, fall in ordered), len(features))

@@ -1,7 +1,7 @@
 """The page: one evaluation as one HTML file that needs nothing else.
 
-Owns how the page is put together; its order and its layout are in ``report.html``, its words in ``sentences``, its
-numbers in ``numbers``, its pictures in ``pictures``. What is in it was computed elsewhere. The page asks nothing of
+Owns how the page is put together; its order is in ``chapters``, its layout in ``report.html`` and its ``pieces``, its
+words in ``sentences``, its numbers in ``numbers``, its pictures in ``pictures``. What is in it was computed elsewhere. The page asks nothing of
 the network, so it can be mailed, printed and opened years later.
 """
 
@@ -17,6 +17,7 @@ from models.anatomy import Layer
 from models.leader_board import NETWORK
 from models.record import Evaluation
 from models.report import numbers
+from models.report.chapters import FINDINGS, chapters_of
 from models.report.picture import Picture
 from models.report.sentences import (
     MEASURES,
@@ -89,6 +90,8 @@ def render_report(content: ReportContent) -> str:
         network=NETWORK,
         folds=content.training.get("folds", 1),
         uncertainty=content.background_uncertainty,
+        chapters=chapters_of(content),
+        verdict=FINDINGS[type(content.evaluation)].verdict,
     )
 
 

@@ -30,7 +30,7 @@ def test_part() -> EventArrays:
 
 def evaluation_json(trained, auc, error):
     content = trained.reference.bundle.read_json("evaluation.json")
-    content["auc"] = {"value": auc, "error": error}
+    content["headline"]["value"] = {"value": auc, "error": error}
     return {"evaluation.json": content}
 
 
