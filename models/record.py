@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from pydantic import BaseModel
-
 from models.agreement import Agreement
 from models.bootstrap import RocBand
 from models.calibration import Calibration
@@ -20,6 +17,7 @@ from models.inputs import InputFindings
 from models.leader_board import Standing
 from models.metrics import Roc
 from models.overtraining import Overtraining
+from models.plain import plain
 from models.probabilities import CalibrationError, Reliability
 from models.scored import Measured
 from models.significance import QuotedSignificance, SignificanceScan
@@ -145,7 +143,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain lists and dictionaries; a number that does not exist is ``None``."""
-        record: dict[str, Any] = _plain(asdict(self))
+        record: dict[str, Any] = plain(asdict(self))
         return record
 
 
@@ -153,17 +151,3 @@ def recorded_auc(record: Mapping[str, Any]) -> Measured:
     """Return the AUC of a record that ``Evaluation.to_json`` made, with its error."""
     value, error = record["auc"]["value"], record["auc"]["error"]
     return Measured(float(value), float("nan") if error is None else float(error))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.ndarray):
-        return [_plain(inner) for inner in value.tolist()]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
