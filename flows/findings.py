@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from flows.experiment import Experiment, ExperimentFile
+from flows.tables import tables_of
 from flows.tracking import TrackedRun
 from models.anatomy import Layer
 from models.bundle import Bundle
+from models.judgement import Judgement
 from models.overtraining import learning_curve
 from models.record import Evaluation
 from models.training import TrainingRecord
@@ -30,25 +30,25 @@ def write_findings(
     datasets: Sequence[PreparedDataset],
     records: Sequence[TrainingRecord],
     layers: Sequence[Layer],
-    evaluation: Evaluation,
+    evaluation: Judgement,
     bundle: Bundle,
     tracked: TrackedRun,
     folder: Path,
 ) -> Path:
     """Draw the pictures, write the report, and record both with the final numbers."""
+    from models.report.chapters import FINDINGS
     from models.report.page import write_report
     from models.report.picture import save_pictures
-    from models.report.pictures import pictures_of
 
     manifest = datasets[0].manifest
-    names: Mapping[Any, str] = {"background": manifest.classes[0], "signal": manifest.classes[1]}
-    pictures = pictures_of(evaluation, [record.history for record in records], names)
+    pictures = FINDINGS[type(evaluation)].pictures(evaluation, [record.history for record in records])
     report = write_report(folder, _content(file, manifest, records, layers, evaluation, bundle, pictures))
     tracked.log_files(save_pictures(folder / "figures", pictures), "figures")
     tracked.log_files([report, _written_history(folder, records), bundle.folder / "evaluation.json"])
     tracked.log_files([datasets[0].folder / "manifest.json"])
     tracked.log_files(_written_templates(file, evaluation, folder), "templates")
-    tracked.log_table(_roc_table(evaluation), "roc.json")
+    for name, columns in tables_of(evaluation).items():
+        tracked.log_table(columns, name)
     tracked.log_metrics(evaluation.metrics())
     return report
 
@@ -58,7 +58,7 @@ def _content(
     manifest: Manifest,
     records: Sequence[TrainingRecord],
     layers: Sequence[Layer],
-    evaluation: Evaluation,
+    evaluation: Judgement,
     bundle: Bundle,
     pictures: "Sequence[Picture]",
 ) -> "ReportContent":
@@ -109,19 +109,12 @@ def _setting(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _written_templates(file: ExperimentFile, evaluation: Evaluation, folder: Path) -> list[Path]:
-    if not (evaluation.templates and (found := evaluation.templates.templates)):
+def _written_templates(file: ExperimentFile, evaluation: Judgement, folder: Path) -> list[Path]:
+    if not (isinstance(evaluation, Evaluation) and evaluation.templates and (found := evaluation.templates.templates)):
         return []
     uncertainty = file.content.evaluation.background_uncertainty
     workspace = pyhf_workspace(found, name=file.content.name, background_uncertainty=uncertainty)
     return list(write_templates(folder / "templates", found, workspace))
-
-
-def _roc_table(evaluation: Evaluation) -> dict[str, list[float | None]]:
-    roc = evaluation.roc
-    # The curve starts above every score, at a threshold that JSON cannot hold.
-    thresholds = [float(t) if np.isfinite(t) else None for t in roc.thresholds]
-    return {"fpr": roc.fpr.tolist(), "tpr": roc.tpr.tolist(), "threshold": thresholds}
 
 
 def training_summary(trainings: Sequence[TrainingRecord]) -> dict[str, Any]:

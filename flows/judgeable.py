@@ -21,7 +21,9 @@ from pipeline.errors import DataError
 from pipeline.splitting import SplitSpec
 
 Members = NDArray[np.bool_]
-Labels, Targets, Weights = NDArray[np.int8], NDArray[np.float64], NDArray[np.float64]
+Labels = NDArray[np.int8]
+Targets = NDArray[np.float64]
+Weights = NDArray[np.float64]
 
 
 def _of_each_class(names: Sequence[str], labels: Labels, targets: Targets) -> dict[str, Members]:

@@ -97,7 +97,7 @@ def _n_tested(datasets: Sequence[PreparedDataset]) -> int:
 
 def _judge_signal(case: Case) -> Evaluation:
     experiment = case.experiment
-    scored = (_scored_part(case.parts[part]) for part in get_args(PartName))
+    train, validation, test = (_scored_part(case.parts[part]) for part in get_args(PartName))
     rivals = {}
     for name in experiment.evaluation.baselines:
         case.tell(f"baseline {name}")
@@ -108,7 +108,9 @@ def _judge_signal(case: Case) -> Evaluation:
     inputs = _had("importance of inputs", partial(_input_findings, case))
     case.tell("judge", _n_tested(case.datasets))
     evaluation = evaluate(
-        *scored,
+        train,
+        validation,
+        test,
         experiment.evaluation,
         random=case.random(),
         signal_fraction=0.5 if experiment.weights.balance == "classes" else None,
@@ -197,9 +199,7 @@ def _input_shares(case: Case) -> InputShares | None:
     return _had("importance of inputs", find)
 
 
-def _shuffled_events(
-    case: Case, random: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64], Truth]:
+def _shuffled_events(case: Case, random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64], Truth]:
     """Return the features of events on which inputs are shuffled, the same with NaN where missing, and their truth."""
     events, transform = case.datasets[0].part("test"), case.manifest.transform
     rows, factors = drawn(events.label, MOST_TEST_EVENTS, random)

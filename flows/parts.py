@@ -48,10 +48,10 @@ def judged_events(
     if len(folds) == 1:
         return folds[0]
     together = JudgedEvents(
-        *(
-            np.concatenate([getattr(fold, name) for fold in folds])
-            for name in ("scores", "labels", "targets", "weights")
-        ),
+        scores=np.concatenate([fold.scores for fold in folds]),
+        labels=np.concatenate([fold.labels for fold in folds]),
+        targets=np.concatenate([fold.targets for fold in folds]),
+        weights=np.concatenate([fold.weights for fold in folds]),
         spectators={name: np.concatenate([fold.spectators[name] for fold in folds]) for name in folds[0].spectators},
         groups=np.concatenate([fold.groups for fold in folds]),
         folds=np.repeat(np.arange(len(folds)), [len(fold.labels) for fold in folds]),

@@ -44,8 +44,9 @@ METRICS: Mapping[JudgedAs, Metric] = {
 class PromotionSpec(Declaration):
     """The ``[promotion]`` section: the metric has to get better by more than ``better_than_champion_by``.
 
-    ``metric`` is that of the head: ``auc``, or ``rms`` of a regression. What counts is the gain less ``standard_errors`` of its paired errors: of versions that are alike chance promotes
-    one in six with 1, one in 40 with 2, and every other one with 0.
+    ``metric`` is that of the head: ``auc``, or ``rms`` of a regression. What counts is the gain less ``standard_errors``
+    of its paired errors: of versions that are alike chance promotes one in six with 1, one in 40 with 2, and every
+    other one with 0.
     """
 
     metric: Literal["auc", "rms"] | None = None
@@ -55,7 +56,10 @@ class PromotionSpec(Declaration):
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the challenger becomes champion, by how much it is better (``None``: nothing to compare with), and why."""
+    """Whether the challenger becomes champion, by how much it is better, and why.
+
+    ``difference`` is ``None`` where there is nothing to compare with.
+    """
 
     is_promoted: bool
     difference: Measured | None

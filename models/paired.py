@@ -114,7 +114,7 @@ def _root_of_squares(deviations: Floats) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What events are: indices of classes ``(n_events,)``, targets ``(n_events, n_targets)``, weights ``(n_events,)``."""
+    """What events are: indices of classes and weights, ``(n_events,)``, and targets ``(n_events, n_targets)``."""
 
     label: NDArray[np.integer]
     target: NDArray[np.float64]
@@ -138,8 +138,8 @@ def _gain_of_flags(a: Scores, b: Scores, truth: Truth) -> Measured:
 
 
 def _gain_of_quantities(a: Scores, b: Scores, truth: Truth) -> Measured:
-    residuals = (predicted.astype(np.float64) - truth.target for predicted in (b, a))
-    return rms_difference(*residuals, truth.weight, _spreads(truth) if truth.target.shape[1] > 1 else None)
+    of_b, of_a = (predicted.astype(np.float64) - truth.target for predicted in (b, a))
+    return rms_difference(of_b, of_a, truth.weight, _spreads(truth) if truth.target.shape[1] > 1 else None)
 
 
 def _spreads(truth: Truth) -> list[float]:

@@ -4,12 +4,10 @@ Owns the shape of the answers and their way to JSON; which question is asked of 
 ``evaluation``'s. Numbers are those of the test part, unless their name says otherwise.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel
 
 from models.agreement import Agreement
 from models.bootstrap import RocBand
@@ -21,6 +19,7 @@ from models.inputs import InputFindings
 from models.leader_board import Standing
 from models.metrics import Roc
 from models.overtraining import Overtraining
+from models.plain import plain
 from models.probabilities import CalibrationError, Reliability
 from models.scored import Measured
 from models.significance import QuotedSignificance, SignificanceScan
@@ -179,19 +178,5 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain lists and dictionaries; a number that does not exist is ``None``."""
-        record: dict[str, Any] = _plain(asdict(self))
+        record: dict[str, Any] = plain(asdict(self))
         return record
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.ndarray):
-        return [_plain(inner) for inner in value.tolist()]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

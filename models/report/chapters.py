@@ -4,11 +4,17 @@ Owns the tables. A chapter is one piece of layout in ``pieces``; those at the be
 every network, and what was found out about it comes between them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.multiclass import MulticlassEvaluation
+from models.multilabel import MultilabelEvaluation
 from models.record import Evaluation
+from models.regression import RegressionEvaluation
+from models.report.history import History
+from models.report.picture import Picture
+from models.report.pictures import pictures_of, pictures_of_classes, pictures_of_flags, pictures_of_quantities
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,9 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the page says of one kind of evaluation: the layout of its verdict, and its chapters."""
+    """What is shown of one kind of evaluation: its pictures, the layout of its verdict, and its chapters."""
 
+    pictures: Callable[[Any, Sequence[History]], tuple[Picture, ...]]
     verdict: str
     chapters: tuple[Chapter, ...]
 
@@ -44,6 +51,7 @@ ENDING = (
 )
 
 SIGNAL = Findings(
+    pictures_of,
     "pieces/signal/verdict.html",
     (
         Chapter("board", "leader board", "pieces/signal/board.html"),
@@ -74,7 +82,36 @@ SIGNAL = Findings(
     ),
 )
 
-FINDINGS: Mapping[type, Findings] = {Evaluation: SIGNAL}
+FEATURES = Chapter("features", "features", "pieces/features.html")
+
+CLASSES = Findings(
+    pictures_of_classes,
+    "pieces/classes/verdict.html",
+    (
+        Chapter("confusion", "confusion", "pieces/classes/confusion.html"),
+        Chapter("classes", "class by class", "pieces/classes/classes.html"),
+        FEATURES,
+    ),
+)
+
+FLAGS = Findings(
+    pictures_of_flags,
+    "pieces/flags/verdict.html",
+    (Chapter("labels", "label by label", "pieces/flags/labels.html"), FEATURES),
+)
+
+QUANTITIES = Findings(
+    pictures_of_quantities,
+    "pieces/quantities/verdict.html",
+    (Chapter("residuals", "residuals", "pieces/quantities/residuals.html"), FEATURES),
+)
+
+FINDINGS: Mapping[type, Findings] = {
+    Evaluation: SIGNAL,
+    MulticlassEvaluation: CLASSES,
+    MultilabelEvaluation: FLAGS,
+    RegressionEvaluation: QUANTITIES,
+}
 
 
 def chapters_of(content: Any) -> list[Chapter]:

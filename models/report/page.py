@@ -1,8 +1,8 @@
 """The page: one evaluation as one HTML file that needs nothing else.
 
 Owns how the page is put together; its order is in ``chapters``, its layout in ``report.html`` and its ``pieces``, its
-words in ``sentences``, its numbers in ``numbers``, its pictures in ``pictures``. What is in it was computed elsewhere. The page asks nothing of
-the network, so it can be mailed, printed and opened years later.
+words in ``sentences``, its numbers in ``numbers``, its pictures in ``pictures``. What is in it was computed elsewhere.
+The page asks nothing of the network, so it can be mailed, printed and opened years later.
 """
 
 from base64 import b64encode
@@ -14,8 +14,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from models.anatomy import Layer
+from models.averages import Estimates
+from models.judgement import Judgement
 from models.leader_board import NETWORK
-from models.record import Evaluation
 from models.report import numbers
 from models.report.chapters import FINDINGS, chapters_of
 from models.report.picture import Picture
@@ -25,10 +26,12 @@ from models.report.sentences import (
     NegativePolicy,
     agreement_sentence,
     calibration_sentence,
+    gap_sentence,
     overtraining_sentence,
     request_of,
     significance_sentence,
 )
+from models.scored import Measured
 from models.working_points import QuotedCut
 
 
@@ -46,7 +49,7 @@ class ReportContent:
     question: str
     asked: Mapping[str, str]
     experiment: str
-    evaluation: Evaluation
+    evaluation: Judgement
     negative_weights: NegativePolicy
     background_uncertainty: float
     cutflow: Sequence[Mapping[str, object]]
@@ -79,6 +82,7 @@ def render_report(content: ReportContent) -> str:
         "number": numbers.number, "percent": numbers.percent, "measured": numbers.measured, "share": numbers.share,
         "overtraining_sentence": overtraining_sentence, "significance_sentence": significance_sentence,
         "calibration_sentence": calibration_sentence, "agreement_sentence": agreement_sentence,
+        "gap_sentence": gap_sentence,
         "request": request_of, "image": _image, "bin_name": _bin_name,
         "two_digits": numbers.two_digits, "p_value": numbers.p_value, "unbroken": numbers.unbroken,
     }  # fmt: skip
@@ -87,12 +91,17 @@ def render_report(content: ReportContent) -> str:
         evaluation=content.evaluation,
         policy=NEGATIVE_WEIGHTS[content.negative_weights],
         measures=MEASURES,
+        cell=_cell,
         network=NETWORK,
         folds=content.training.get("folds", 1),
         uncertainty=content.background_uncertainty,
         chapters=chapters_of(content),
         verdict=FINDINGS[type(content.evaluation)].verdict,
     )
+
+
+def _cell(estimates: Estimates, row: int, column: int) -> Measured:
+    return Measured(float(estimates.values[row, column]), float(estimates.errors[row, column]))
 
 
 def _bin_name(row: QuotedCut) -> str:

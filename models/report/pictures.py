@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from models.multiclass import MulticlassEvaluation
+from models.multilabel import MultilabelEvaluation
 from models.record import Evaluation
+from models.regression import RegressionEvaluation
 from models.report.history import History, history_picture
 from models.report.inputs import correlations_picture, importance_picture
 from models.report.picture import PLAIN_NAMES, ClassNames, Picture
@@ -22,6 +25,21 @@ def pictures_of(
 ) -> tuple[Picture, ...]:
     """Draw everything that there is; ``histories`` has one for each fold."""
     return tuple(_drawn(evaluation, histories, class_names))
+
+
+def pictures_of_classes(evaluation: MulticlassEvaluation, histories: Sequence[History]) -> tuple[Picture, ...]:
+    """Draw how well several classes are told apart; ``histories`` has one for each fold."""
+    return (history_picture(histories),)
+
+
+def pictures_of_flags(evaluation: MultilabelEvaluation, histories: Sequence[History]) -> tuple[Picture, ...]:
+    """Draw how well labels are found; ``histories`` has one for each fold."""
+    return (history_picture(histories),)
+
+
+def pictures_of_quantities(evaluation: RegressionEvaluation, histories: Sequence[History]) -> tuple[Picture, ...]:
+    """Draw how well quantities are predicted; ``histories`` has one for each fold."""
+    return (history_picture(histories),)
 
 
 def _drawn(evaluation: Evaluation, histories: Sequence[History], class_names: ClassNames) -> Iterator[Picture]:

@@ -1,10 +1,8 @@
 """What a training writes down of itself: what was asked, the final numbers, and how it was trained."""
 
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from flows.experiment import Experiment, load_experiment

@@ -45,7 +45,7 @@ def test_a_network_does_not_differ_from_itself(difference) -> None:
 
 
 def test_the_error_of_an_rms_against_an_exact_one_is_its_own() -> None:
-    """Residuals of b are ±1, so its RMS is 1 without error; that of n Gaussian ones has the error σ / √(2n)."""
+    """Residuals of b are ±1, so its RMS is 1 without error; that of n Gaussian ones has the error spread / √(2n)."""
     n = 20_000
     gaussian, exact = 2.0 * RANDOM.normal(size=(n, 1)), RANDOM.choice([-1.0, 1.0], (n, 1))
     found = rms_difference(gaussian, exact, np.ones(n))
@@ -68,7 +68,9 @@ def test_quantities_of_different_units_count_by_their_spread() -> None:
 
 
 def test_residuals_of_other_events_are_refused() -> None:
-    with pytest.raises(DataError, match=r"of the same events and quantities are needed; received \(2, 1\) and \(3, 1\)"):
+    with pytest.raises(
+        DataError, match=r"of the same events and quantities are needed; received \(2, 1\) and \(3, 1\)"
+    ):
         rms_difference(np.ones((2, 1)), np.ones((3, 1)), np.ones(2))
 
 
