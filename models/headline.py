@@ -38,3 +38,9 @@ def recorded_headline(record: Mapping[str, Any]) -> Headline:
 def that_exist(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return the numbers that are finite."""
     return {name: float(value) for name, value in metrics.items() if isfinite(value)}
+
+
+def with_errors(measured: Mapping[str, Measured]) -> dict[str, float]:
+    """Return each number under its name, and its error under that and ``_error``."""
+    values = {name: one.value for name, one in measured.items()}
+    return values | {f"{name}_error": one.error for name, one in measured.items()}
