@@ -15,9 +15,8 @@ from flows.parts import holding, judged_rows
 from models.build import head_of
 from models.heads import JudgedAs
 from models.histograms import PartName
-from models.scored import LIGHTEST
+from models.parts import judging, without_weight
 from pipeline.dataset import PreparedDataset
-from pipeline.errors import DataError
 from pipeline.splitting import SplitSpec
 
 Members = NDArray[np.bool_]
@@ -35,7 +34,7 @@ def _of_each_flag(names: Sequence[str], labels: Labels, targets: Targets) -> dic
 
 
 def _of_any_kind(names: Sequence[str], labels: Labels, targets: Targets) -> dict[str, Members]:
-    return {"all": np.ones(len(labels), dtype=np.bool_)}
+    return {"any kind": np.ones(len(labels), dtype=np.bool_)}
 
 
 NEEDED: Mapping[JudgedAs, Callable[[Sequence[str], Labels, Targets], dict[str, Members]]] = {
@@ -56,9 +55,9 @@ def require_judgeable(datasets: Sequence[PreparedDataset], experiment: Experimen
     needed, names = NEEDED[head_of(experiment.model).judged_as], tuple(experiment.targets) or experiment.classes
     for part in get_args(PartName):
         labels, targets, weights = _truth_of(datasets, part, experiment.split)
-        found = (_problem(kind, members, weights) for kind, members in needed(names, labels, targets).items())
-        if problems := list(filter(None, found)):
-            raise DataError(f"the {part} part cannot be judged: {'; '.join(problems)}")
+        with judging(part) as problems:
+            found = needed(names, labels, targets).items()
+            problems += without_weight({kind: weights[members] for kind, members in found})
 
 
 def _truth_of(datasets: Sequence[PreparedDataset], part: PartName, split: SplitSpec) -> tuple[Labels, Targets, Weights]:
@@ -69,10 +68,3 @@ def _truth_of(datasets: Sequence[PreparedDataset], part: PartName, split: SplitS
         found.append((events.label[rows], events.target[rows], events.physics_weight[rows]))
     labels, targets, weights = map(np.concatenate, zip(*found, strict=True))
     return labels, targets, weights
-
-
-def _problem(kind: str, members: Members, weights: Weights) -> str:
-    if not members.any():
-        return f"it has no events of {kind}"
-    total = float(weights[members].sum())
-    return f"{kind} weights add up to {total:g}; a positive sum is needed" if total < LIGHTEST else ""

@@ -16,8 +16,8 @@ from pydantic import Field
 
 from models.bundle import Bundle
 from models.comparison import judged
+from models.headline import recorded_headline
 from models.heads import HEADS, JudgedAs
-from models.judgement import recorded_headline
 from models.paired import GAINS, Scores, Truth
 from models.scored import Measured
 from pipeline.dataset import EventArrays
@@ -44,9 +44,9 @@ METRICS: Mapping[JudgedAs, Metric] = {
 class PromotionSpec(Declaration):
     """The ``[promotion]`` section: the metric has to get better by more than ``better_than_champion_by``.
 
-    ``metric`` is that of the head: ``auc``, or ``rms`` of a regression. What counts is the gain less ``standard_errors``
-    of its paired errors: of versions that are alike chance promotes one in six with 1, one in 40 with 2, and every
-    other one with 0.
+    ``metric`` is that of the head: ``auc``, or ``rms`` of a regression. What counts is the gain less
+    ``standard_errors`` of its paired errors: of versions that are alike chance promotes one in six with 1, one in 40
+    with 2, and every other one with 0.
     """
 
     metric: Literal["auc", "rms"] | None = None

@@ -44,7 +44,7 @@ from models.bundle import (
 from models.companions import columns_of_cuts
 from models.export import assert_parity, export_onnx
 from models.folds import NEW, KnownEvents
-from models.judgement import Judgement, record_of
+from models.judgement import Judgement
 from models.record import Evaluation
 from models.training import TrainingRecord, train, training_events
 from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
@@ -202,7 +202,7 @@ def make_bundle(
 ) -> Bundle:
     """Put everything that scoring needs into one folder."""
     experiment = file.content
-    written = {"experiment.json": experiment.model_dump(mode="json"), "evaluation.json": record_of(evaluation)}
+    written = {"experiment.json": experiment.model_dump(mode="json"), "evaluation.json": evaluation.to_json()}
     for name, value in written.items():
         (folder / name).write_text(json.dumps(value, indent=1))
     files = [path for network in exported for path in (network.graph, network.network)]

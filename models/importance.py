@@ -31,7 +31,7 @@ ROWS_FOR_THE_CENTRE = 10_000
 
 @dataclass(frozen=True)
 class InputImportance:
-    """What shuffling ``columns`` together costs: ``fall``, that of the AUC where there is one score, on ``n_events`` of them."""
+    """What shuffling ``columns`` together costs on ``n_events`` events: a ``fall`` of the AUC, or of what is better."""
 
     group: str
     columns: tuple[int, ...]

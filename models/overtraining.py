@@ -151,6 +151,16 @@ def auc_gap(train: Measured, test: Measured, *, tolerance: float = AUC_TOLERANCE
         DeclarationError: the tolerance is not a number from 0 upward.
 
     """
+    return gap_of(train, test, tolerance=tolerance)
+
+
+def gap_of(train: Measured, test: Measured, *, tolerance: float) -> Gap:
+    """Judge the difference of any number, as `auc_gap` does of the AUC.
+
+    Raises:
+        DeclarationError: the tolerance is not a number from 0 upward.
+
+    """
     _require_tolerances(tolerance)
     gap = Measured(train.value - test.value, float(np.hypot(train.error, test.error)))
     is_seen = abs(gap.value) > N_ERRORS * gap.error

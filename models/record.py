@@ -7,19 +7,16 @@ Owns the shape of the answers and their way to JSON; which question is asked of 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from models.agreement import Agreement
 from models.bootstrap import RocBand
 from models.calibration import Calibration
 from models.cuts import Cut
-from models.headline import Headline
+from models.headline import Headline, headed, that_exist
 from models.histograms import ClassCount, Kind, PartName, ScoreHistogram
 from models.inputs import InputFindings
 from models.leader_board import Standing
 from models.metrics import Roc
 from models.overtraining import Overtraining
-from models.plain import plain
 from models.probabilities import CalibrationError, Reliability
 from models.scored import Measured
 from models.significance import QuotedSignificance, SignificanceScan
@@ -161,7 +158,7 @@ class Evaluation:
         for point in self.working_points:
             metrics[f"background_efficiency_at_{point.requested:g}"] = point.quoted.background_efficiency.value
             metrics[f"threshold_at_{point.requested:g}"] = point.quoted.threshold
-        return metrics | {name: value for name, value in self._further_metrics().items() if np.isfinite(value)}
+        return metrics | that_exist(self._further_metrics())
 
     def _further_metrics(self) -> dict[str, float]:
         """Return numbers that not every evaluation has, some of which may not be finite."""
@@ -178,5 +175,4 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain lists and dictionaries; a number that does not exist is ``None``."""
-        record: dict[str, Any] = plain(asdict(self))
-        return record
+        return headed(self.headline, asdict(self))
