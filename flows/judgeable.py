@@ -1,7 +1,8 @@
 """Judgeable: whether a network can be judged by the events that there are.
 
-Owns asking that before a network is trained. With folds the events of a part are those of several datasets, and which
-of them a network is judged by is known in ``parts``.
+Owns asking that before a network is trained: of events whose scores nobody knows yet, judging would refuse what it
+refuses of scored ones. With folds the events of a part are those of several datasets, and which of them a network is
+judged by is known in ``parts``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,37 +14,40 @@ from numpy.typing import NDArray
 from flows.experiment import Experiment
 from flows.parts import holding, judged_rows
 from models.build import head_of
+from models.evaluation import ScoredPart
 from models.heads import JudgedAs
 from models.histograms import PartName
-from models.parts import judging, without_weight
+from models.multiclass import ScoredClasses
+from models.multilabel import ScoredFlags
+from models.paired import Truth
+from models.regression import PredictedQuantities
 from pipeline.dataset import PreparedDataset
 from pipeline.splitting import SplitSpec
 
-Members = NDArray[np.bool_]
-Labels = NDArray[np.int8]
-Targets = NDArray[np.float64]
-Weights = NDArray[np.float64]
+
+def _as_signal(truth: Truth, part: PartName, names: Sequence[str]) -> None:
+    ScoredPart(np.zeros(truth.label.size, dtype=np.float32), truth.label, truth.weight).events(part)
 
 
-def _of_each_class(names: Sequence[str], labels: Labels, targets: Targets) -> dict[str, Members]:
-    return {name: labels == i for i, name in enumerate(names)}
+def _as_classes(truth: Truth, part: PartName, names: Sequence[str]) -> None:
+    undecided = np.full((truth.label.size, len(names)), 1.0 / len(names))
+    ScoredClasses(undecided, truth.label, truth.weight).checked(part, names)
 
 
-def _of_each_flag(names: Sequence[str], labels: Labels, targets: Targets) -> dict[str, Members]:
-    return {f"target {name} = {flag}": targets[:, i] == flag for i, name in enumerate(names) for flag in (0, 1)}
+def _as_flags(truth: Truth, part: PartName, names: Sequence[str]) -> None:
+    ScoredFlags(np.zeros(truth.target.shape), truth.target, truth.weight).checked(part, names)
 
 
-def _of_any_kind(names: Sequence[str], labels: Labels, targets: Targets) -> dict[str, Members]:
-    return {"any kind": np.ones(len(labels), dtype=np.bool_)}
+def _as_quantities(truth: Truth, part: PartName, names: Sequence[str]) -> None:
+    PredictedQuantities(truth.target, truth.target, truth.weight).checked(part, names)
 
 
-NEEDED: Mapping[JudgedAs, Callable[[Sequence[str], Labels, Targets], dict[str, Members]]] = {
-    "signal": _of_each_class,
-    "class": _of_each_class,
-    "flags": _of_each_flag,
-    "quantities": _of_any_kind,
+CHECKS: Mapping[JudgedAs, Callable[[Truth, PartName, Sequence[str]], None]] = {
+    "signal": _as_signal,
+    "class": _as_classes,
+    "flags": _as_flags,
+    "quantities": _as_quantities,
 }
-"""The kinds of events of which every part needs some, with a positive sum of weights."""
 
 
 def require_judgeable(datasets: Sequence[PreparedDataset], experiment: Experiment) -> None:
@@ -52,19 +56,15 @@ def require_judgeable(datasets: Sequence[PreparedDataset], experiment: Experimen
     Raises:
         DataError: among the events of a part that judge, a kind is missing or has no positive sum of weights.
     """
-    needed, names = NEEDED[head_of(experiment.model).judged_as], tuple(experiment.targets) or experiment.classes
+    check, names = CHECKS[head_of(experiment.model).judged_as], tuple(experiment.targets) or experiment.classes
     for part in get_args(PartName):
-        labels, targets, weights = _truth_of(datasets, part, experiment.split)
-        with judging(part) as problems:
-            found = needed(names, labels, targets).items()
-            problems += without_weight({kind: weights[members] for kind, members in found})
+        check(_truth_of(datasets, part, experiment.split), part, names)
 
 
-def _truth_of(datasets: Sequence[PreparedDataset], part: PartName, split: SplitSpec) -> tuple[Labels, Targets, Weights]:
-    found = []
+def _truth_of(datasets: Sequence[PreparedDataset], part: PartName, split: SplitSpec) -> Truth:
+    found: list[tuple[NDArray[np.generic], ...]] = []
     for dataset in datasets:
         events = holding(dataset, part, split)
         rows = judged_rows(np.asarray(events.identity), part, dataset.manifest.fold, split)
         found.append((events.label[rows], events.target[rows], events.physics_weight[rows]))
-    labels, targets, weights = map(np.concatenate, zip(*found, strict=True))
-    return labels, targets, weights
+    return Truth(*map(np.concatenate, zip(*found, strict=True)))

@@ -50,7 +50,9 @@ class ScoredClasses:
             problems += _no_class(self.labels, len(classes))
             if not problems:
                 problems += _no_distribution(self.scores)
-                problems += without_weight({name: weights[self.labels == index] for index, name in enumerate(classes)})
+                problems += without_weight(
+                    {f"events of class {name!r}": weights[self.labels == index] for index, name in enumerate(classes)}
+                )
         return ClassEvents(self.scores, self.labels.astype(np.intp), weights)
 
 
@@ -65,7 +67,8 @@ class ClassEvents:
     @property
     def chosen(self) -> NDArray[np.intp]:
         """The class that each event is taken for, ``(n,)``."""
-        return np.argmax(self.scores, axis=1)
+        chosen: NDArray[np.intp] = self.scores.argmax(axis=1)
+        return chosen
 
     def against_the_rest(self) -> list[ScoredEvents]:
         """Return the events as each output sees them: its class against all others."""

@@ -61,7 +61,7 @@ def unusable(numbers: Mapping[str, NDArray[Any]], weights: Floats) -> list[str]:
 def without_weight(weights: Mapping[str, Floats]) -> list[str]:
     """Say which kinds of events have weights that do not add up to something positive."""
     return [
-        f"there are no events of {kind}" if not values.size else f"the weights of {kind} add up to {values.sum():g}"
+        f"there are no {kind}" if not values.size else f"the weights of {kind} add up to {values.sum():g}"
         for kind, values in weights.items()
         if not adds_up(values)
     ]

@@ -110,7 +110,7 @@ def test_folds_that_could_not_be_judged_together_are_refused_before_any_network_
     identities = event_identities(chunk_of({"event": frame.event.to_numpy()}), split, "events", "events.csv", ())
     validates = [assign_parts(identities, split, fold) == PARTS.index("validation") for fold in range(split.folds)]
     weights = np.where((frame.label == 1) & np.any(validates, axis=0), -1.0, 1.0)
-    with pytest.raises(DataError, match="the validation part cannot be judged: the weights of signal add up to -"):
+    with pytest.raises(DataError, match="the validation part cannot be judged: signal weights add up to -"):
         trained(tmp_path, frame.assign(w=weights), folds=split.folds)
     assert_nothing_is_left()
     client = connect()
