@@ -137,7 +137,7 @@ def judge_classes(
         parts: train, validation and test.
         classes: their names, in the order of the scores.
         random: draws the bootstrap replicas of the mean AUC.
-        replicas: how many; the error that is quoted is that of the formula and needs none.
+        replicas: how many, at most 200; the error that is quoted is that of the formula and needs none.
         fractions: the shares of the classes in the sum of training weights, at which scores are probabilities;
             without them those in the sum of the test part's physics weights.
 

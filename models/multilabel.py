@@ -134,7 +134,7 @@ def judge_flags(
         parts: train, validation and test.
         names: the labels, in the order of the scores.
         random: draws the bootstrap replicas of the mean AUC.
-        replicas: how many; the error that is quoted is that of the formula and needs none.
+        replicas: how many, at most 200; the error that is quoted is that of the formula and needs none.
 
     Raises:
         DataError: as `ScoredFlags.checked`.

@@ -18,7 +18,7 @@ from models.profiles import Plane, ResidualProfile, plane, residual_profile
 from models.quantiles import middle
 from models.scored import NOT_A_NUMBER, Floats, Measured
 
-N_BINS = 60
+N_BINS = 50
 SHOWN_WIDTHS = 5.0
 """How many widths to either side of the median the histogram of residuals goes."""
 TAIL_WIDTHS = 3.0
