@@ -26,10 +26,16 @@ from models.report.sentences import (
     NegativePolicy,
     agreement_sentence,
     calibration_sentence,
-    gap_sentence,
     overtraining_sentence,
     request_of,
     significance_sentence,
+)
+from models.report.verdicts import (
+    confusion_sentence,
+    dependence_sentence,
+    gap_sentence,
+    labels_sentence,
+    residuals_sentence,
 )
 from models.scored import Measured
 from models.working_points import QuotedCut
@@ -82,7 +88,9 @@ def render_report(content: ReportContent) -> str:
         "number": numbers.number, "percent": numbers.percent, "measured": numbers.measured, "share": numbers.share,
         "overtraining_sentence": overtraining_sentence, "significance_sentence": significance_sentence,
         "calibration_sentence": calibration_sentence, "agreement_sentence": agreement_sentence,
-        "gap_sentence": gap_sentence,
+        "gap_sentence": lambda gap, name: gap_sentence(name, gap), "confusion_sentence": confusion_sentence,
+        "labels_sentence": labels_sentence, "residuals_sentence": residuals_sentence,
+        "dependence_sentence": dependence_sentence,
         "request": request_of, "image": _image, "bin_name": _bin_name,
         "two_digits": numbers.two_digits, "p_value": numbers.p_value, "unbroken": numbers.unbroken,
     }  # fmt: skip

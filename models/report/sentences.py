@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Literal
 
 from models.agreement import Agreement
-from models.overtraining import Ending, Gap, Overtraining, ScoreDistance
+from models.overtraining import Ending, Overtraining, ScoreDistance
 from models.record import NamedPoint, Probabilities, Significance
 from models.report.numbers import measured, p_value, plus_minus
 
@@ -64,25 +64,6 @@ def overtraining_sentence(found: Overtraining) -> str:
     return (
         f"The network knows its training events too well: {auc}, and {_distances(found)}. The test AUC remains an "
         "honest one; a smaller network, more events or an earlier stop may do better."
-    )
-
-
-def gap_sentence(found: Gap, of: str, *, higher_is_better: bool = True) -> str:
-    """Say what the difference of one number between training and test part means."""
-    gap = found.gap
-    told = f"{of}(train) - {of}(test) = {plus_minus(gap)}"
-    if not isfinite(gap.error) or gap.error <= 0.0:
-        return f"Whether the network is overtrained cannot be told: the error of {told} cannot be estimated."
-    told += f", {abs(gap.value) / gap.error:.1f} standard errors from none"
-    if found.verdict == "none seen":
-        return f"No overtraining is seen: {told}."
-    if found.verdict == "seen but harmless":
-        return f"Training and test part differ by more than chance explains, but within the tolerance: {told}."
-    if (gap.value > 0.0) is not higher_is_better:
-        return f"The test part does better than the training part: {told}; the two may not be alike; look at the split."
-    return (
-        f"The network knows its training events too well: {told}. The {of} of the test part remains an honest one; a "
-        "smaller network, more events or an earlier stop may do better."
     )
 
 
