@@ -95,8 +95,10 @@ def train_flow(experiment: str) -> dict[str, Any]:
     rows = [{"metric": name, "value": value} for name, value in outcome.evaluation.metrics().items()]
     key = outcome.model.lower().replace("_", "-").replace(".", "-")
     create_table_artifact(table=rows, key=f"{key}-metrics", description=f"{outcome.model} version {outcome.version}")
-    picture = (outcome.report.parent / "figures" / "roc.png").as_uri()
-    create_link_artifact(link=picture, link_text="ROC curve", key=f"{key}-roc", description=run_address(outcome.run_id))
+    roc = outcome.report.parent / "figures" / "roc.png"
+    shown, text = (roc, "ROC curve") if roc.is_file() else (outcome.report, "report")
+    where = run_address(outcome.run_id)
+    create_link_artifact(link=shown.as_uri(), link_text=text, key=f"{key}-{shown.stem}", description=where)
     return outcome.to_json()
 
 

@@ -161,8 +161,10 @@ def _another_task(challenger: Bundle, champion: Bundle) -> str:
     ours, theirs = challenger.manifest, champion.manifest
     if ours.head != theirs.head:
         return f"it has head = {theirs.head!r}, and this version {ours.head!r}"
-    if set(ours.outputs) != set(theirs.outputs) or set(ours.classes) != set(theirs.classes):
-        return f"it gives {_listed(theirs.outputs)}, and this version {_listed(ours.outputs)}"
+    if set(ours.outputs) != set(theirs.outputs):
+        return f"it gives {', '.join(theirs.outputs)}, and this version {', '.join(ours.outputs)}"
+    if set(ours.classes) != set(theirs.classes):
+        return f"it tells {', '.join(theirs.classes)} apart, and this version {', '.join(ours.classes)}"
     (targets, made), (their_targets, their_made) = (_targets_of(bundle) for bundle in (challenger, champion))
     if different := [name for name in targets if targets[name] != their_targets[name]]:
         name = different[0]
@@ -170,10 +172,6 @@ def _another_task(challenger: Bundle, champion: Bundle) -> str:
     if made != their_made:
         return "its targets are made of other derived columns"
     return ""
-
-
-def _listed(outputs: Sequence[str]) -> str:
-    return ", ".join(outputs)
 
 
 def _targets_of(bundle: Bundle) -> tuple[dict[str, str], dict[str, str]]:

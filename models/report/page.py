@@ -14,7 +14,6 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from models.anatomy import Layer
-from models.averages import Estimates
 from models.judgement import Judgement
 from models.leader_board import NETWORK
 from models.report import numbers
@@ -37,7 +36,6 @@ from models.report.verdicts import (
     labels_sentence,
     residuals_sentence,
 )
-from models.scored import Measured
 from models.working_points import QuotedCut
 
 
@@ -99,17 +97,12 @@ def render_report(content: ReportContent) -> str:
         evaluation=content.evaluation,
         policy=NEGATIVE_WEIGHTS[content.negative_weights],
         measures=MEASURES,
-        cell=_cell,
         network=NETWORK,
         folds=content.training.get("folds", 1),
         uncertainty=content.background_uncertainty,
         chapters=chapters_of(content),
         verdict=FINDINGS[type(content.evaluation)].verdict,
     )
-
-
-def _cell(estimates: Estimates, row: int, column: int) -> Measured:
-    return Measured(float(estimates.values[row, column]), float(estimates.errors[row, column]))
 
 
 def _bin_name(row: QuotedCut) -> str:
