@@ -84,7 +84,8 @@ def dependence_sentence(found: QuantityFinding) -> str:
 def _confused(names: Sequence[str], row: int, column: int, matrix: Confusion) -> str:
     forth, back = (_cell(matrix, *place) for place in ((row, column), (column, row)))
     true, chosen = names[row], names[column]
-    return f"{share(forth)} % of {true} are taken for {chosen} (and {share(back)} % of {chosen} for {true})"
+    how_many = f"{share(back)} %" if back.value else "none"
+    return f"{share(forth)} % of {true} are taken for {chosen} (and {how_many} of {chosen} for {true})"
 
 
 def _cell(matrix: Confusion, row: int, column: int) -> Measured:
@@ -115,9 +116,7 @@ def _on_true(slope: Measured) -> str:
     if abs(slope.value) <= N_ERRORS * slope.error:
         return f"No dependence on the true value is seen: {where}."
     if slope.value > 0.0:
-        return (
-            f"The bias depends on the true value: {where}; large values are predicted too large, small ones too small."
-        )
+        return f"The bias depends on the true value: {where}, as if differences between events were exaggerated."
     return (
         f"The bias depends on the true value: {where}. Large values are predicted too small and small ones too large, "
         "as they must be where the inputs do not tell everything (regression to the mean)."
