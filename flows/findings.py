@@ -12,9 +12,11 @@ from flows.experiment import Experiment, ExperimentFile
 from flows.tables import tables_of
 from flows.tracking import TrackedRun
 from models.anatomy import Layer
+from models.build import head_of
 from models.bundle import Bundle
 from models.judgement import Judgement
 from models.overtraining import learning_curve
+from models.questions import APPLY
 from models.record import Evaluation
 from models.training import TrainingRecord
 from models.workspace import pyhf_workspace, write_templates
@@ -90,8 +92,13 @@ def _written_history(folder: Path, records: Sequence[TrainingRecord]) -> Path:
 
 
 def asked_of(experiment: Experiment) -> dict[str, str]:
-    """Return what an experiment asks for, defaults filled in: samples, cuts, then the other sections by their names."""
+    """Return what an experiment asks for, defaults filled in: samples, cuts, then the other sections by their names.
+
+    Of ``[evaluation]`` what is no question to the head is left out: only defaults are.
+    """
     document = experiment.model_dump(mode="json", exclude_none=True, exclude={"experiment"})
+    answered = APPLY[head_of(experiment.model).judged_as]
+    document["evaluation"] = {key: value for key, value in document["evaluation"].items() if key in answered}
     samples = {f"sample {sample.pop('name')}": _settings(sample) for sample in document.pop("samples")}
     cuts = {f"cut {cut['name']}": cut["keep"] for cut in document.pop("select")}
     return samples | cuts | {section: _settings(content) for section, content in document.items() if content}

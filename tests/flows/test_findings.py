@@ -78,6 +78,13 @@ def test_defaults_are_filled_in_and_what_stands_elsewhere_or_is_empty_is_left_ou
     assert not {"seed", "question", "None", "null"} & set(" ".join(asked.values()).split())
 
 
+def test_of_several_classes_what_nobody_can_ask_is_not_said_to_be_asked(tmp_path: Path) -> None:
+    text = TEXT.replace("background = 1", "pions = 1, kaons = 0").replace("templates = true", "replicas = 50")
+    path = tmp_path / "several.toml"
+    path.write_text(text.replace('spectators = ["mass"]\n', "").replace("[model]", "[model]\nhead = 'softmax'"))
+    assert asked_of(load_experiment(path).content)["evaluation"] == "replicas = 50"
+
+
 def training(n_epochs: int, seconds: float, rate: float, *, is_compiled: bool = True) -> TrainingRecord:
     epochs = [
         EpochRecord(epoch=epoch, loss=0.5, validation_loss=0.6, learning_rate=1e-3, seconds=seconds / n_epochs)
