@@ -28,7 +28,7 @@ def trained_text(record: Any) -> str:
         [
             f"model           {record['model']} version {record['version']}",
             f"champion        {'yes' if record['promoted'] else 'no'}: {record['promotion']}",
-            f"test AUC        {record['auc']:.5f}{_error(record['auc_error'])}",
+            _headline(record["headline"]),
             *map(_of_class, record["test_classes"]),
             f"events          {events['read']:,} read = {events['kept']:,} kept + {events['cut']:,} cut"
             f" + {events['left_out']:,} left out by label; {parts}",
@@ -49,8 +49,13 @@ def report_text(record: Any) -> str:
     return "\n".join(said)
 
 
-def _error(error: float | None) -> str:
-    return ", with an error that cannot be estimated" if error is None else f" ± {error:.5f}"
+def _headline(said: Any) -> str:
+    name, value, error = f"test {said['label']}", said["value"], said["error"]
+    # An AUC is between 0 and 1; other numbers have a unit, and any size.
+    form = ".5f" if said["name"] == "auc" else ".5g"
+    number = "not known" if value is None else format(value, form)
+    spread = ", with an error that cannot be estimated" if error is None else f" ± {error:{form}}"
+    return f"{name:<15} {number}{spread}"
 
 
 def _how(training: Any) -> str:

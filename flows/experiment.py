@@ -10,11 +10,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from flows.promote import PromotionSpec
+from flows.promote import METRICS, PromotionSpec
 from flows.schedule import ScheduleSpec
 from models.build import ModelSpec, block_problems, head_of
 from models.evaluation import EvaluationSpec
 from models.heads import HEADS
+from models.questions import unanswerable
 from models.training import TrainingSpec
 from pipeline.dataset import hash_of
 from pipeline.declare import Declaration, read_declaration, read_toml
@@ -99,6 +100,26 @@ class Experiment(DataSpec):
             problems.append("it needs the compiled epoch; received compiled = false")
         if problems:
             raise ValueError(f"training.decorrelate: {'; '.join(problems)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_metric(self) -> "Experiment":
+        found = METRICS[head_of(self.model).judged_as].name
+        if self.promotion.metric is None:
+            object.__setattr__(self, "promotion", self.promotion.model_copy(update={"metric": found}))
+        elif self.promotion.metric != found:
+            msg = f"promotion.metric = {self.promotion.metric!r} is none of head = {self.model.head!r}"
+            raise ValueError(f"{msg}; it has: {found}")
+        return self
+
+    @model_validator(mode="after")
+    def _asks_what_can_be_answered(self) -> "Experiment":
+        problems = unanswerable(self.evaluation, self.model.head)
+        if self.features.spectators and not head_of(self.model).is_single:
+            msg = f"features.spectators is no question to head = {self.model.head!r}; it needs head = 'binary'"
+            problems.append(msg)
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """Findings: the pictures, the report and the numbers of a training, written down and recorded.
 
-Owns what a training leaves for people to look at, and the names that its numbers have in MLflow and in the registry.
+Owns what a training leaves for people to look at, and where it is kept.
 """
 
 import json
@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from flows.experiment import Experiment, ExperimentFile
+from flows.tables import tables_of
 from flows.tracking import TrackedRun
 from models.anatomy import Anatomy, Layer
+from models.build import head_of
 from models.bundle import Bundle
+from models.judgement import Judgement
 from models.overtraining import learning_curve
+from models.questions import APPLY
 from models.record import Evaluation
 from models.training import TrainingRecord
 from models.workspace import pyhf_workspace, write_templates
@@ -30,26 +32,28 @@ def write_findings(
     datasets: Sequence[PreparedDataset],
     records: Sequence[TrainingRecord],
     anatomy: Anatomy,
-    evaluation: Evaluation,
+    evaluation: Judgement,
     bundle: Bundle,
     tracked: TrackedRun,
     folder: Path,
 ) -> Path:
     """Draw the pictures, write the report, and record both with the final numbers."""
+    from models.report.chapters import FINDINGS
+    from models.report.network import network_picture
     from models.report.page import write_report
     from models.report.picture import save_pictures
-    from models.report.pictures import pictures_of
 
     manifest = datasets[0].manifest
-    names: Mapping[Any, str] = {"background": manifest.classes[0], "signal": manifest.classes[1]}
-    pictures = pictures_of(evaluation, [record.history for record in records], names, anatomy.calls)
+    pictures = FINDINGS[type(evaluation)].pictures(evaluation, [record.history for record in records])
+    pictures += (network_picture(anatomy.calls),)
     report = write_report(folder, _content(file, manifest, records, anatomy.layers, evaluation, bundle, pictures))
     tracked.log_files(save_pictures(folder / "figures", pictures), "figures")
     tracked.log_files([report, _written_history(folder, records), bundle.folder / "evaluation.json"])
     tracked.log_files([datasets[0].folder / "manifest.json"])
     tracked.log_files(_written_templates(file, evaluation, folder), "templates")
-    tracked.log_table(_roc_table(evaluation), "roc.json")
-    tracked.log_metrics(final_metrics(evaluation))
+    for name, columns in tables_of(evaluation).items():
+        tracked.log_table(columns, name)
+    tracked.log_metrics(evaluation.metrics())
     return report
 
 
@@ -58,7 +62,7 @@ def _content(
     manifest: Manifest,
     records: Sequence[TrainingRecord],
     layers: Sequence[Layer],
-    evaluation: Evaluation,
+    evaluation: Judgement,
     bundle: Bundle,
     pictures: "Sequence[Picture]",
 ) -> "ReportContent":
@@ -90,8 +94,13 @@ def _written_history(folder: Path, records: Sequence[TrainingRecord]) -> Path:
 
 
 def asked_of(experiment: Experiment) -> dict[str, str]:
-    """Return what an experiment asks for, defaults filled in: samples, cuts, then the other sections by their names."""
+    """Return what an experiment asks for, defaults filled in: samples, cuts, then the other sections by their names.
+
+    Of ``[evaluation]`` what is no question to the head is left out: only defaults are.
+    """
     document = experiment.model_dump(mode="json", exclude_none=True, exclude={"experiment"})
+    answered = APPLY[head_of(experiment.model).judged_as]
+    document["evaluation"] = {key: value for key, value in document["evaluation"].items() if key in answered}
     samples = {f"sample {sample.pop('name')}": _settings(sample) for sample in document.pop("samples")}
     cuts = {f"cut {cut['name']}": cut["keep"] for cut in document.pop("select")}
     return samples | cuts | {section: _settings(content) for section, content in document.items() if content}
@@ -109,49 +118,12 @@ def _setting(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _written_templates(file: ExperimentFile, evaluation: Evaluation, folder: Path) -> list[Path]:
-    if not (evaluation.templates and (found := evaluation.templates.templates)):
+def _written_templates(file: ExperimentFile, evaluation: Judgement, folder: Path) -> list[Path]:
+    if not (isinstance(evaluation, Evaluation) and evaluation.templates and (found := evaluation.templates.templates)):
         return []
     uncertainty = file.content.evaluation.background_uncertainty
     workspace = pyhf_workspace(found, name=file.content.name, background_uncertainty=uncertainty)
     return list(write_templates(folder / "templates", found, workspace))
-
-
-def _roc_table(evaluation: Evaluation) -> dict[str, list[float | None]]:
-    roc = evaluation.roc
-    # The curve starts above every score, at a threshold that JSON cannot hold.
-    thresholds = [float(t) if np.isfinite(t) else None for t in roc.thresholds]
-    return {"fpr": roc.fpr.tolist(), "tpr": roc.tpr.tolist(), "threshold": thresholds}
-
-
-def final_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Return the numbers of the test part under the names that they have everywhere."""
-    metrics = {
-        "auc": evaluation.auc.value,
-        "auc_error": evaluation.auc.error,
-        "auc_train": evaluation.auc_train.value,
-        "auc_validation": evaluation.auc_validation.value,
-        "auc_gap": evaluation.gap.value,
-        "auc_gap_error": evaluation.gap.error,
-    }
-    for point in evaluation.working_points:
-        metrics[f"background_efficiency_at_{point.requested:g}"] = point.quoted.background_efficiency.value
-        metrics[f"threshold_at_{point.requested:g}"] = point.quoted.threshold
-    return metrics | {name: value for name, value in _further_metrics(evaluation).items() if np.isfinite(value)}
-
-
-def _further_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """Return numbers that not every evaluation has, some of which may not be finite."""
-    metrics = {"auc_bootstrap_error": evaluation.band.auc.error}
-    if found := evaluation.probabilities:
-        metrics["brier_score"] = found.brier_score.value
-        metrics["log_loss"] = found.log_loss.value
-        metrics["calibration_error"] = found.calibration_error.observed.value
-    if quoted := evaluation.significance.quoted:
-        metrics["significance_threshold"] = quoted.threshold
-        metrics["significance_asimov"] = quoted.significances["asimov"].value
-        metrics["significance_ams"] = quoted.significances["ams"].value
-    return metrics
 
 
 def training_summary(trainings: Sequence[TrainingRecord]) -> dict[str, Any]:

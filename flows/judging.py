@@ -1,14 +1,11 @@
 """Judging: what the trained networks, and the baselines beside them, make of events that they have not seen.
 
-Owns which events are scored by which network. Without folds that is plain. With k folds each event is scored by the
-network of the fold that tests it; on the events that the other networks are validated on, thresholds are chosen, and on
-all others everything is quoted, so that no event has a say in both. The training part of each network is looked at
-on the events that the next fold tests: every event once, and most of them once more, by another network, in the test
-part, so that errors of a difference between these two parts are upper limits.
+Owns the table from what a head seeks to how its networks are judged. Which events are scored by which network is
+known in ``parts``.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,34 +15,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.experiment import Experiment, ExperimentFile
-from models.baselines import fit_baseline
+from flows.parts import JudgedEvents, at_once, judged_events
+from flows.rivals import baseline_scores, drawn
+from models.build import head_of
 from models.bundle import ScoringGraph
 from models.evaluation import ScoredPart, evaluate
+from models.heads import JudgedAs
 from models.histograms import Kind, PartName
-from models.inputs import InputFindings, judge_inputs
+from models.inputs import InputFindings, InputShares, judge_inputs, judge_shares
+from models.judgement import Judgement
+from models.multiclass import MulticlassEvaluation, ScoredClasses, judge_classes
+from models.multilabel import MultilabelEvaluation, ScoredFlags, judge_flags
+from models.paired import GAINS, Truth
 from models.record import Evaluation
-from pipeline.dataset import EventArrays, Manifest, PreparedDataset, loaded_blocks
+from models.regression import PredictedQuantities, RegressionEvaluation, judge_quantities
+from pipeline.dataset import Manifest, PreparedDataset
 from pipeline.errors import DataError
 from pipeline.progress import Progress
-from pipeline.splitting import PARTS, SplitSpec, assign_folds, assign_parts
-from pipeline.table import EventTable, Packing, pack, table_of
-from pipeline.weights import physics_scale
 
 log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
-
-SCORED_AT_ONCE = 262_144
-"""Events of a part that are in memory while it is scored."""
-
-MOST_EVENTS = 500_000
-"""Training events of a baseline, drawn at random where there are more: with these it is about as good as it gets."""
+Parts = Mapping[PartName, JudgedEvents]
 
 MOST_TEST_EVENTS = 100_000
 """Test events on which inputs are shuffled: it takes a scoring for every input and repetition."""
-
-MOST_VALUES = 25_000_000
-"""Features of all events in memory, 200 MB: of events that are images fewer are scored, or shuffled, at once."""
 
 
 @dataclass(frozen=True)
@@ -57,53 +51,107 @@ class ExportedNetwork:
     parity: float
 
 
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What is judged: the experiment, its prepared events, the networks of all folds, and what these said of them."""
+
+    experiment: Experiment
+    datasets: Sequence[PreparedDataset]
+    graphs: Sequence[ScoringGraph]
+    parts: Parts
+    progress: Progress
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the first fold; names and classes are those of all."""
+        return self.datasets[0].manifest
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each output is about: the classes, or the targets."""
+        return tuple(self.experiment.targets) or self.manifest.classes
+
+    def random(self) -> np.random.Generator:
+        """Return a generator that gives the same numbers in every run."""
+        return np.random.default_rng(self.experiment.experiment.seed)
+
+    def tell(self, step: str, n_done: int = 0) -> None:
+        """Report what is done."""
+        self.progress(f"evaluate, {step}", n_done, _n_tested(self.datasets))
+
+
 def evaluate_networks(
     file: ExperimentFile, datasets: Sequence[PreparedDataset], exported: Sequence[ExportedNetwork], progress: Progress
-) -> Evaluation:
+) -> Judgement:
     """Score all parts and judge the scores, those of the baselines too; what cannot be had is told, and left out."""
-    experiment, seed = file.content, file.content.experiment.seed
+    experiment = file.content
     graphs = [ScoringGraph(network.graph) for network in exported]
-    n_tested = sum(len(dataset.part("test")) for dataset in datasets)
-    progress("evaluate, score", 0, n_tested)
-    train, validation, test = (_scored(graphs, datasets, part, experiment.split) for part in PARTS)
+    progress("evaluate, score", 0, _n_tested(datasets))
+    parts: Parts = {part: judged_events(graphs, datasets, part, experiment.split) for part in get_args(PartName)}
+    return JUDGES[head_of(experiment.model).judged_as](Case(experiment, datasets, graphs, parts, progress))
+
+
+def _n_tested(datasets: Sequence[PreparedDataset]) -> int:
+    return sum(len(dataset.part("test")) for dataset in datasets)
+
+
+def _judge_signal(case: Case) -> Evaluation:
+    experiment = case.experiment
+    train, validation, test = (_scored_part(case.parts[part]) for part in get_args(PartName))
     rivals = {}
     for name in experiment.evaluation.baselines:
-        progress(f"evaluate, baseline {name}", 0, n_tested)
-        if (scores := _had(f"baseline {name!r}", partial(_baseline_scores, name, datasets, experiment))) is not None:
+        case.tell(f"baseline {name}")
+        find = partial(baseline_scores, name, case.datasets, experiment)
+        if (scores := _had(f"baseline {name!r}", find)) is not None:
             rivals[name] = scores
-    progress("evaluate, inputs", 0, n_tested)
-    inputs = _had("importance of inputs", partial(_input_findings, graphs[0], datasets[0], seed))
-    progress("evaluate, judge", n_tested, n_tested)
+    case.tell("inputs")
+    inputs = _had("importance of inputs", partial(_input_findings, case))
+    case.tell("judge", _n_tested(case.datasets))
     evaluation = evaluate(
         train,
         validation,
         test,
         experiment.evaluation,
-        random=np.random.default_rng(seed),
+        random=case.random(),
         signal_fraction=0.5 if experiment.weights.balance == "classes" else None,
         rivals=rivals,
         inputs=inputs,
-        samples=_named_groups(datasets[0].manifest),
+        samples=_named_groups(case.manifest),
     )
     _warn_of_problems(evaluation)
     return evaluation
 
 
-def require_judgeable(datasets: Sequence[PreparedDataset], split: SplitSpec) -> None:
-    """Refuse events, before a network is trained on them, by which no network can be judged.
+def _scored_part(events: JudgedEvents) -> ScoredPart:
+    columns = dict(events.spectators)
+    return ScoredPart(events.scores, events.labels, events.weights, columns, events.groups, events.folds)
 
-    Raises:
-        DataError: among the events of a part that judge, a class is missing or has no positive sum of weights.
-    """
-    for part in get_args(PartName):
-        labels, weights = [], []
-        for dataset in datasets:
-            events = _holding(dataset, part, split)
-            rows = _judged(np.asarray(events.identity), part, dataset.manifest.fold, split)
-            labels.append(events.label[rows])
-            weights.append(events.physics_weight[rows])
-        joined = np.concatenate(labels)
-        ScoredPart(np.zeros(joined.size, dtype=np.float32), joined, np.concatenate(weights)).events(part)
+
+def _judge_classes(case: Case) -> MulticlassEvaluation:
+    n, is_balanced = len(case.names), case.experiment.weights.balance == "classes"
+    parts = {part: ScoredClasses(e.scores, e.labels, e.weights) for part, e in case.parts.items()}
+    replicas, fractions = case.experiment.evaluation.replicas, (1.0 / n,) * n if is_balanced else None
+    found = judge_classes(parts, case.names, case.random(), replicas, fractions=fractions)
+    return replace(found, inputs=_input_shares(case))
+
+
+def _judge_flags(case: Case) -> MultilabelEvaluation:
+    parts = {part: ScoredFlags(e.scores, e.targets, e.weights) for part, e in case.parts.items()}
+    found = judge_flags(parts, case.names, case.random(), case.experiment.evaluation.replicas)
+    return replace(found, inputs=_input_shares(case))
+
+
+def _judge_quantities(case: Case) -> RegressionEvaluation:
+    parts = {part: PredictedQuantities(e.scores, e.targets, e.weights) for part, e in case.parts.items()}
+    return replace(judge_quantities(parts, case.names), inputs=_input_shares(case))
+
+
+JUDGES: Mapping[JudgedAs, Callable[[Case], Judgement]] = {
+    "signal": _judge_signal,
+    "class": _judge_classes,
+    "flags": _judge_flags,
+    "quantities": _judge_quantities,
+}
 
 
 def _had(what: str, find: Callable[[], Found]) -> Found | None:
@@ -125,79 +173,6 @@ def _warn_of_problems(evaluation: Evaluation) -> None:
         log.warning("there is no calibration: %s", evaluation.calibrated.problem)
 
 
-def _scored(
-    graphs: Sequence[ScoringGraph], datasets: Sequence[PreparedDataset], part: str, split: SplitSpec
-) -> ScoredPart:
-    """Return the events of a part of all folds; their weights together stand for the whole sample."""
-    folds = [_scored_in_fold(graph, data, part, split) for graph, data in zip(graphs, datasets, strict=True)]
-    if len(folds) == 1:
-        return folds[0]
-    together = ScoredPart(
-        scores=np.concatenate([fold.scores for fold in folds]),
-        labels=np.concatenate([fold.labels for fold in folds]),
-        weights=np.concatenate([fold.weights for fold in folds]),
-        columns={name: np.concatenate([fold.columns[name] for fold in folds]) for name in folds[0].columns},
-        samples=np.concatenate([fold.samples for fold in folds]),
-        folds=np.repeat(np.arange(len(folds)), [len(fold.labels) for fold in folds]),
-    )
-    return replace(together, weights=_standing_for_all(together, _magnitudes(datasets)))
-
-
-def _scored_in_fold(graph: ScoringGraph, dataset: PreparedDataset, part: str, split: SplitSpec) -> ScoredPart:
-    blocks, groups_of = [], _groups(dataset.manifest)
-    # Block by block through the file, so that a large part does not become resident as a whole.
-    for block in loaded_blocks(_holding(dataset, part, split), _at_once(dataset)):
-        rows = _judged(block.identity, part, dataset.manifest.fold, split)
-        arrays = block.label, block.physics_weight, block.spectators, groups_of[block.sample, block.label]
-        blocks.append((graph.score(block.features[rows]), *(array[rows] for array in arrays)))
-    scores, labels, weights, spectators, groups = map(np.concatenate, zip(*blocks, strict=True))
-    columns = dict(zip(dataset.manifest.spectators, spectators.T, strict=True))
-    return ScoredPart(scores, labels, weights, columns, groups)
-
-
-def _holding(dataset: PreparedDataset, part: str, split: SplitSpec) -> EventArrays:
-    """Return the events among which those of a part are that the fold's network may be judged by."""
-    return dataset.part(part if split.folds == 1 or part == "train" else "test")
-
-
-def _judged(identities: NDArray[np.uint64], part: str, fold: int, split: SplitSpec) -> NDArray[np.bool_] | slice:
-    """Return which events the fold's network is judged by, as an index that copies nothing where it is all of them."""
-    if split.folds == 1:
-        return slice(None)
-    next_fold = (fold + 1) % split.folds
-    if part == "train":
-        return np.equal(assign_folds(identities, split.folds), next_fold)
-    # Which events are validated on is the same in all folds that do not test them.
-    validates = PARTS[1] if part == "validation" else PARTS[0]
-    return np.equal(assign_parts(identities, split, next_fold), PARTS.index(validates))
-
-
-def _magnitudes(datasets: Sequence[PreparedDataset]) -> NDArray[np.float64]:
-    """Return the sums of absolute weights of all events, shape ``(n_groups,)``: with folds each is tested once."""
-    groups_of, sums = _groups(datasets[0].manifest), []
-    for dataset in datasets:
-        events = dataset.part("test")
-        groups = groups_of[events.sample, events.label]
-        sums.append(np.bincount(groups, np.abs(events.physics_weight), groups_of.max() + 1))
-    found: NDArray[np.float64] = np.sum(sums, axis=0) / len(datasets)
-    return found
-
-
-def _standing_for_all(part: ScoredPart, whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return weights whose magnitudes add up to those of all events, sample by sample."""
-    sizes = np.bincount(part.samples, np.abs(part.weights), whole.size).astype(np.float64)
-    scaled: NDArray[np.float64] = part.weights * physics_scale(sizes, 1.0, whole)[part.samples]
-    return scaled
-
-
-def _groups(manifest: Manifest) -> NDArray[np.int16]:
-    """Return the number of each sample's class among ``_named_groups``, shape ``(n_samples, n_classes)``."""
-    numbers = np.zeros((len(manifest.samples), len(manifest.classes)), dtype=np.int16)
-    pairs = [(s, manifest.classes.index(c)) for s, name in enumerate(manifest.samples) for c in manifest.yields[name]]
-    numbers[tuple(zip(*pairs, strict=True))] = np.arange(len(pairs))
-    return numbers
-
-
 def _named_groups(manifest: Manifest) -> dict[str, Kind]:
     """Return what is a sample in a fit: one of a single class under its name, the classes of another one by one."""
     return {
@@ -207,52 +182,28 @@ def _named_groups(manifest: Manifest) -> dict[str, Kind]:
     }
 
 
-def _baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment: Experiment) -> NDArray[np.float64]:
-    """Return a baseline's scores of the test events, with folds each by one that was trained without them."""
-    seed, split, scores = experiment.experiment.seed, experiment.split, []
-    for dataset in datasets:
-        random, manifest = np.random.default_rng(seed), dataset.manifest
-        train, validation = (_some_events(dataset, part, random) for part in ("train", "validation"))
-        scorer = fit_baseline(name, train, validation, seed)
-        for block in loaded_blocks(dataset.part("test"), _at_once(dataset)):
-            rows = _judged(block.identity, "test", manifest.fold, split)
-            scores.append(scorer(manifest.transform.apply(block.features[rows])))
-    return np.concatenate(scores)
-
-
-def _at_once(dataset: PreparedDataset) -> int:
-    return min(SCORED_AT_ONCE, max(1_000, MOST_VALUES // len(dataset.manifest.transform.features)))
-
-
-def _input_findings(graph: ScoringGraph, dataset: PreparedDataset, seed: int) -> InputFindings:
+def _input_findings(case: Case) -> InputFindings:
     """Judge the inputs of the network, with folds of that of the first one, on its test events."""
-    events, transform, random = dataset.part("test"), dataset.manifest.transform, np.random.default_rng(seed)
-    rows, factors = _drawn(events.label, min(MOST_TEST_EVENTS, _at_once(dataset)), random)
-    features = np.asarray(events.features[rows])
+    random, transform = case.random(), case.manifest.transform
+    features, values, truth = _shuffled_events(case, random)
+    arrays = features, values, transform.features, truth.label, truth.weight
+    return judge_inputs(case.graphs[0].score, *arrays, random, transform.blocks)
+
+
+def _input_shares(case: Case) -> InputShares | None:
+    """Judge the inputs of a network of several outputs, as `_input_findings` does."""
+    case.tell("inputs")
+    random, groups = case.random(), case.manifest.transform.groups
+    features, values, truth = _shuffled_events(case, random)
+    gain = GAINS[head_of(case.experiment.model).judged_as]
+    find = partial(judge_shares, case.graphs[0].score, features, values, groups, truth, gain, random)
+    return _had("importance of inputs", find)
+
+
+def _shuffled_events(case: Case, random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64], Truth]:
+    """Return the features of events on which inputs are shuffled, the same with NaN where missing, and their truth."""
+    events, transform = case.datasets[0].part("test"), case.manifest.transform
+    rows, factors = drawn(events.label, min(MOST_TEST_EVENTS, at_once(case.datasets[0])), random)
+    features = np.array(events.features[rows])
     values = np.where(transform.missing(features), np.nan, features)
-    weights = events.physics_weight[rows] * factors
-    labels = events.label[rows]
-    return judge_inputs(graph.score, features, values, transform.features, labels, weights, random, transform.blocks)
-
-
-def _some_events(dataset: PreparedDataset, part: str, random: np.random.Generator) -> EventTable:
-    events, transform = dataset.part(part), dataset.manifest.transform
-    if len(events) <= MOST_EVENTS:
-        return table_of(events, Packing(transform))
-    rows, factors = _drawn(events.label, MOST_EVENTS, random)
-    weights = events.training_weight[rows] * factors
-    return pack(transform.apply(events.features[rows]), events.label[rows], weights)
-
-
-def _drawn(
-    labels: NDArray[np.integer], most: int, random: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Draw at most ``most`` events, as many of a rare class as of the others; return rows, and factors for weights."""
-    rows, factors = [], []
-    kinds, counts = np.unique(labels, return_counts=True)
-    for kind, count in zip(kinds, counts, strict=True):
-        n_drawn = min(int(count), most // len(kinds))
-        rows.append(random.choice(np.flatnonzero(labels == kind), n_drawn, replace=False))
-        factors.append(np.full(n_drawn, count / n_drawn))
-    order = np.argsort(joined := np.concatenate(rows))
-    return joined[order], np.concatenate(factors)[order]
+    return features, values, Truth(events.label[rows], events.target[rows], events.physics_weight[rows] * factors)

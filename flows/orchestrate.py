@@ -30,7 +30,6 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
 from flows.experiment import ExperimentFile, load_experiment
-from flows.findings import final_metrics
 from flows.reference import resolve
 from flows.schedule import seconds_of
 from flows.score import ScoreOptions, score_files
@@ -93,11 +92,13 @@ def as_task(step: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
 def train_flow(experiment: str) -> dict[str, Any]:
     """Train the experiment of a file; see ``flows.train``."""
     outcome = train_experiment(load_experiment(experiment), as_task, _watching.get())
-    rows = [{"metric": name, "value": value} for name, value in final_metrics(outcome.evaluation).items()]
+    rows = [{"metric": name, "value": value} for name, value in outcome.evaluation.metrics().items()]
     key = outcome.model.lower().replace("_", "-").replace(".", "-")
     create_table_artifact(table=rows, key=f"{key}-metrics", description=f"{outcome.model} version {outcome.version}")
-    picture = (outcome.report.parent / "figures" / "roc.png").as_uri()
-    create_link_artifact(link=picture, link_text="ROC curve", key=f"{key}-roc", description=run_address(outcome.run_id))
+    roc = outcome.report.parent / "figures" / "roc.png"
+    shown, text = (roc, "ROC curve") if roc.is_file() else (outcome.report, "report")
+    where = run_address(outcome.run_id)
+    create_link_artifact(link=shown.as_uri(), link_text=text, key=f"{key}-{shown.stem}", description=where)
     return outcome.to_json()
 
 

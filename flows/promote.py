@@ -7,38 +7,59 @@ this ``[split]``. After another split the champion may have been trained on some
 flatter the champion; the reason says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from models.bundle import Bundle
 from models.comparison import judged
-from models.metrics import auc_difference
-from models.record import recorded_auc
+from models.headline import recorded_headline
+from models.heads import HEADS, JudgedAs
+from models.paired import GAINS, Scores, Truth
 from models.scored import Measured
 from pipeline.dataset import EventArrays
 from pipeline.declare import Declaration
 
 
-class PromotionSpec(Declaration):
-    """The ``[promotion]`` section: the metric has to rise by more than ``better_than_champion_by``.
+@dataclass(frozen=True)
+class Metric:
+    """By what versions are compared: its name, what a gain of it is called, and the form of its value in words."""
 
-    What counts is the rise less ``standard_errors`` of its paired errors: of versions that are alike chance promotes
-    one in six with 1, one in 40 with 2, and every other one with 0.
+    name: str
+    said: str
+    form: str = "+.5f"
+
+
+METRICS: Mapping[JudgedAs, Metric] = {
+    "signal": Metric("auc", "AUC difference to the champion"),
+    "class": Metric("auc", "mean AUC difference to the champion"),
+    "flags": Metric("auc", "mean AUC difference to the champion"),
+    "quantities": Metric("rms", "RMS of the champion less its own", "+.4g"),
+}
+
+
+class PromotionSpec(Declaration):
+    """The ``[promotion]`` section: the metric has to get better by more than ``better_than_champion_by``.
+
+    ``metric`` is that of the head: ``auc``, or ``rms`` of a regression. What counts is the gain less
+    ``standard_errors`` of its paired errors: of versions that are alike chance promotes one in six with 1, one in 40
+    with 2, and every other one with 0.
     """
 
-    metric: Literal["auc"] = "auc"
+    metric: Literal["auc", "rms"] | None = None
     better_than_champion_by: float = 0.0
     standard_errors: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether the challenger becomes champion, by how much it is better (``None``: there is no champion), and why."""
+    """Whether the challenger becomes champion, by how much it is better, and why.
+
+    ``difference`` is ``None`` where there is nothing to compare with.
+    """
 
     is_promoted: bool
     difference: Measured | None
@@ -49,30 +70,43 @@ def decide(challenger: Bundle, champion: Bundle | None, tests: Sequence[EventArr
     """Compare challenger and champion on the challenger's test events, those of all folds.
 
     Where the champion has other features than the dataset holds, or folds that cannot be told from the dataset, the
-    recorded test AUCs are compared, with their errors in quadrature, and the reason says so.
+    recorded test numbers are compared, with their errors in quadrature, and the reason says so. A champion that finds
+    something else is not compared with.
     """
     if champion is None:
         return Decision(True, None, "it is the first version")
-    columns = _shared_features(challenger, champion)
+    if problem := _another_task(challenger, champion):
+        return Decision(False, None, f"the champion cannot be compared with: {problem}")
+    judged_as, columns = HEADS[challenger.manifest.head].judged_as, _shared_features(challenger, champion)
+    metric = METRICS[judged_as]
     if columns is None:
-        difference, basis = _recorded_difference(challenger, champion), "recorded AUCs, other features or folds"
+        gain, basis = _recorded_gain(challenger, champion), f"recorded {metric.name.upper()}s, other features or folds"
     else:
-        scores = [_scores(challenger, tests, slice(None)), _scores(champion, tests, columns)]
-        labels, weights = (np.concatenate([getattr(t, n) for t in tests]) for n in ("label", "physics_weight"))
-        difference = auc_difference(scores[0], scores[1], labels, weights)
+        ours, theirs = _scores(challenger, tests, slice(None)), _scores(champion, tests, columns)
+        gain = GAINS[judged_as](ours, _in_order_of(challenger, champion, theirs), _truth(tests))
         basis = "the same test events" + _caveat(challenger, champion)
     # A difference whose error cannot be estimated promotes nothing, unless no error is asked for.
-    doubt = spec.standard_errors * difference.error if spec.standard_errors else 0.0
-    is_better = difference.value - doubt > spec.better_than_champion_by
-    found = f"{difference.value:+.5f} ± {difference.error:.5f} (p = {judged(difference).p_value:.2g})"
-    if np.isnan(difference.error):
-        found = f"{difference.value:+.5f}, with an error that cannot be estimated,"
+    doubt = spec.standard_errors * gain.error if spec.standard_errors else 0.0
+    is_better = gain.value - doubt > spec.better_than_champion_by
     needed = f"more than {spec.better_than_champion_by:g}"
     needed += f" plus {spec.standard_errors:g} times that error is needed" if spec.standard_errors else " is needed"
-    return Decision(is_better, difference, f"AUC difference to the champion {found} on {basis}; {needed}")
+    return Decision(is_better, gain, f"{metric.said} {_told(gain, metric)} on {basis}; {needed}")
 
 
-def _scores(bundle: Bundle, tests: Sequence[EventArrays], columns: Any) -> NDArray[np.float32]:
+def _told(gain: Measured, metric: Metric) -> str:
+    value = format(gain.value, metric.form)
+    if np.isnan(gain.error):
+        return f"{value}, with an error that cannot be estimated,"
+    return f"{value} ± {format(gain.error, metric.form).lstrip('+')} (p = {judged(gain).p_value:.2g})"
+
+
+def _in_order_of(challenger: Bundle, champion: Bundle, scores: Scores) -> Scores:
+    """Return the champion's scores in the order of the challenger's outputs."""
+    order = [champion.manifest.outputs.index(name) for name in challenger.manifest.outputs]
+    return scores if scores.ndim == 1 else scores[:, order]
+
+
+def _scores(bundle: Bundle, tests: Sequence[EventArrays], columns: Any) -> Scores:
     """Return the bundle's scores of the events of all parts, each by a network that has not seen it."""
     return np.concatenate(
         [
@@ -112,6 +146,38 @@ def _split_of(bundle: Bundle) -> tuple[Any, ...]:
     return split, sorted(bundle.manifest.columns) if split["by"] == "content" else None
 
 
-def _recorded_difference(challenger: Bundle, champion: Bundle) -> Measured:
-    ours, theirs = (recorded_auc(bundle.read_json("evaluation.json")) for bundle in (challenger, champion))
-    return Measured(ours.value - theirs.value, (ours.error**2 + theirs.error**2) ** 0.5)
+def _recorded_gain(challenger: Bundle, champion: Bundle) -> Measured:
+    ours, theirs = (recorded_headline(bundle.read_json("evaluation.json")) for bundle in (challenger, champion))
+    gain = ours.value.value - theirs.value.value
+    error = float(np.hypot(ours.value.error, theirs.value.error))
+    return Measured(gain if ours.higher_is_better else -gain, error)
+
+
+def _truth(tests: Sequence[EventArrays]) -> Truth:
+    names = "label", "target", "physics_weight"
+    return Truth(*(np.concatenate([getattr(test, name) for test in tests]) for name in names))
+
+
+def _another_task(challenger: Bundle, champion: Bundle) -> str:
+    """Return in which way the two find different things; nothing where their scores can be held against each other."""
+    ours, theirs = challenger.manifest, champion.manifest
+    if ours.head != theirs.head:
+        return f"it has head = {theirs.head!r}, and this version {ours.head!r}"
+    if set(ours.outputs) != set(theirs.outputs):
+        return f"it gives {', '.join(theirs.outputs)}, and this version {', '.join(ours.outputs)}"
+    if set(ours.classes) != set(theirs.classes):
+        return f"it tells {', '.join(theirs.classes)} apart, and this version {', '.join(ours.classes)}"
+    (targets, made), (their_targets, their_made) = (_targets_of(bundle) for bundle in (challenger, champion))
+    if different := [name for name in targets if targets[name] != their_targets[name]]:
+        name = different[0]
+        return f"its target {name} is {their_targets[name]!r}, and that of this version {targets[name]!r}"
+    if made != their_made:
+        return "its targets are made of other derived columns"
+    return ""
+
+
+def _targets_of(bundle: Bundle) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the expressions of the targets, and of the derived columns that they need."""
+    targets, recipe = bundle.read_json("experiment.json").get("targets", {}), bundle.manifest.recipe
+    derived = recipe.derived_for(targets.values(), bundle.manifest.columns)
+    return targets, {name: recipe.derive[name] for name in sorted(derived)}

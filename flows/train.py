@@ -10,7 +10,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows.experiment import Experiment, ExperimentFile
-from flows.findings import final_metrics, training_summary, write_findings
+from flows.findings import write_findings
 from flows.home import datasets, runs
-from flows.judging import ExportedNetwork, evaluate_networks, require_judgeable
+from flows.judgeable import require_judgeable
+from flows.judging import ExportedNetwork, evaluate_networks
+from flows.outcome import TrainingOutcome
 from flows.promote import Decision, decide
 from flows.provenance import code_version, software
 from flows.resumption import Workplace, training_key, workplace
@@ -43,6 +45,7 @@ from models.companions import columns_of_cuts
 from models.decorrelation import decorrelation_of, nuisance_of
 from models.export import assert_parity, export_onnx
 from models.folds import NEW, KnownEvents
+from models.judgement import Judgement
 from models.record import Evaluation
 from models.training import TrainingRecord, train, training_events
 from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
@@ -64,39 +67,6 @@ class TrainedNetwork:
 
     network: "keras.Model"
     record: TrainingRecord
-
-
-@dataclass(frozen=True)
-class TrainingOutcome:
-    """What training an experiment gave; ``datasets`` and ``trainings`` have one entry for each fold."""
-
-    model: str
-    version: str
-    decision: Decision
-    run_id: str
-    bundle: Path
-    report: Path
-    evaluation: Evaluation
-    datasets: tuple[PreparedDataset, ...]
-    trainings: tuple[TrainingRecord, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the public record of ``winnow train --json``."""
-        error = self.evaluation.auc.error
-        return {
-            "model": self.model,
-            "version": self.version,
-            "promoted": self.decision.is_promoted,
-            "promotion": self.decision.reason,
-            "run_id": self.run_id,
-            "bundle": str(self.bundle),
-            "report": str(self.report),
-            "auc": self.evaluation.auc.value,
-            "auc_error": error if error > 0.0 else None,
-            "test_classes": [asdict(count) for count in self.evaluation.counts if count.part == "test"],
-            "events": self.datasets[0].manifest.events.model_dump(),
-            "training": training_summary(self.trainings),
-        }
 
 
 def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progress = nobody_watches) -> TrainingOutcome:
@@ -148,8 +118,8 @@ def prepare_events(file: ExperimentFile, tracked: TrackedRun, progress: Progress
     """Prepare the events, once for each fold, refuse those that can judge nothing, and record which they are."""
     folds = range(file.content.split.folds)
     prepared = tuple(prepare(file.content, file.folder, datasets(), progress, fold=fold) for fold in folds)
-    if len(prepared) > 1:  # otherwise `prepare` has looked at each part already
-        require_judgeable(prepared, file.content.split)
+    if len(prepared) > 1 or file.content.targets:  # otherwise `prepare` has looked at each part already
+        require_judgeable(prepared, file.content)
     manifest = prepared[0].manifest
     tracked.log_dataset(file.content.name, manifest.content, [f"{f.path} sha256:{f.sha256}" for f in manifest.files])
     tracked.log_metrics({f"events_{name}": float(n) for name, n in manifest.events.model_dump().items()})
@@ -232,7 +202,7 @@ def make_bundle(
     file: ExperimentFile,
     datasets: Sequence[PreparedDataset],
     exported: Sequence[ExportedNetwork],
-    evaluation: Evaluation,
+    evaluation: Judgement,
     tracked: TrackedRun,
     folder: Path,
 ) -> Bundle:
@@ -252,9 +222,8 @@ def make_bundle(
 
 
 def _bundle_manifest(
-    experiment: Experiment, manifest: Manifest, evaluation: Evaluation, provenance: dict[str, str]
+    experiment: Experiment, manifest: Manifest, evaluation: Judgement, provenance: dict[str, str]
 ) -> BundleManifest:
-    cuts = tuple(point.cut for point in evaluation.named_points if point.cut)
     return BundleManifest(
         name=experiment.name,
         classes=manifest.classes,
@@ -264,17 +233,25 @@ def _bundle_manifest(
         columns=manifest.columns,
         layouts=tuple(dict.fromkeys(sample.layout for sample in experiment.samples)),
         transform=manifest.transform,
-        thresholds=tuple(
-            Threshold(signal_efficiency=point.requested, value=point.quoted.threshold)
-            for point in evaluation.working_points
-        ),
-        cuts=cuts,
-        cut_columns=columns_of_cuts(cuts, experiment.recipe, manifest.columns, manifest.spectator_columns),
-        calibration=evaluation.calibrated.calibration if evaluation.calibrated else None,
         folds=experiment.split.folds,
         provenance=provenance,
         files={},
+        **(_decisions(evaluation, experiment, manifest) if isinstance(evaluation, Evaluation) else {}),
     )
+
+
+def _decisions(evaluation: Evaluation, experiment: Experiment, manifest: Manifest) -> dict[str, Any]:
+    """Return what a bundle knows of one score that tells signal from background: thresholds, cuts, calibration."""
+    cuts = tuple(point.cut for point in evaluation.named_points if point.cut)
+    return {
+        "thresholds": tuple(
+            Threshold(signal_efficiency=point.requested, value=point.quoted.threshold)
+            for point in evaluation.working_points
+        ),
+        "cuts": cuts,
+        "cut_columns": columns_of_cuts(cuts, experiment.recipe, manifest.columns, manifest.spectator_columns),
+        "calibration": evaluation.calibrated.calibration if evaluation.calibrated else None,
+    }
 
 
 def _known_events(datasets: Sequence[PreparedDataset]) -> KnownEvents:
@@ -303,9 +280,9 @@ def _provenance(
     }
 
 
-def register_bundle(file: ExperimentFile, bundle: Bundle, evaluation: Evaluation, tracked: TrackedRun) -> str:
+def register_bundle(file: ExperimentFile, bundle: Bundle, evaluation: Judgement, tracked: TrackedRun) -> str:
     """Register the bundle under the experiment's name and return its version."""
-    return tracked.register(bundle, file.content.name, final_metrics(evaluation))
+    return tracked.register(bundle, file.content.name, evaluation.metrics())
 
 
 def promote_if_better(

@@ -16,7 +16,7 @@ References:
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,6 +141,29 @@ def bootstrap_auc_difference(
         n_replicas=n_replicas,
     )
     return _bootstrapped(area(ladders[0]) - area(ladders[1]), replicas[:, 0])
+
+
+def bootstrap_mean_auc(
+    scored: Sequence[ScoredEvents], *, random: np.random.Generator, n_replicas: int = 1000
+) -> Bootstrapped:
+    """Compute the mean AUC of several scores on the same events, each with labels of its own.
+
+    All scores see the same replicas, since they share the events.
+
+    Raises:
+        DataError: as in `metrics.weighted_roc`, for any score.
+        DeclarationError: fewer than two replicas.
+
+    """
+    ladders = [ladder_of(events) for events in scored]
+    outputs, none = [_steps(events, ladder) for events, ladder in zip(scored, ladders, strict=True)], np.empty(0)
+    replicas = bootstrap_replicas(
+        lambda counts: np.mean([_auc_and_curve(steps, counts, none) for steps in outputs]),
+        scored[0].scores.size,
+        random=random,
+        n_replicas=n_replicas,
+    )
+    return _bootstrapped(float(np.mean([area(ladder) for ladder in ladders])), replicas)
 
 
 def bootstrap_replicas(

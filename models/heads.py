@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Sought = Literal["class", "flags", "quantities"]
 """What a network finds: an event's class, or its ``[targets]``, each 0 or 1, or each a number."""
 
+JudgedAs = Literal["signal", "class", "flags", "quantities"]
+"""By what a network is judged: one score of two classes is looked at in another way than the scores of several."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -88,6 +91,11 @@ class Head:
     prefix: str = "score"
     fits: Callable[[int], bool] = lambda n_classes: n_classes >= 1
     is_single: bool = False
+
+    @property
+    def judged_as(self) -> JudgedAs:
+        """By what a network that ends like this is judged."""
+        return "signal" if self.is_single else self.seeks
 
     def n_outputs(self, n_classes: int, n_targets: int = 0) -> int:
         """Return the size of the last layer."""

@@ -20,10 +20,10 @@ N_BINS = 40
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How many events of one class a part has, and what their weights amount to."""
+    """How many events of one kind a part has, and what their weights amount to."""
 
     part: PartName
-    kind: Kind
+    kind: str
     events: int
     sum_of_weights: float
     effective_events: float
@@ -68,7 +68,11 @@ def score_histogram(part: PartName, kind: Kind, events: ScoredEvents) -> ScoreHi
 
 def class_count(part: PartName, kind: Kind, events: ScoredEvents) -> ClassCount:
     """Count the events of one class."""
-    weights = events.weights_where(_members(kind, events))
+    return count(part, kind, events.weights_where(_members(kind, events)))
+
+
+def count(part: PartName, kind: str, weights: Floats) -> ClassCount:
+    """Count events of a kind by their weights."""
     return ClassCount(
         part=part,
         kind=kind,

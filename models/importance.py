@@ -31,7 +31,7 @@ ROWS_FOR_THE_CENTRE = 10_000
 
 @dataclass(frozen=True)
 class InputImportance:
-    """What shuffling ``columns`` together costs: ``fall`` = AUC before - AUC after, on ``n_events`` events."""
+    """What shuffling ``columns`` together costs on ``n_events`` events: a ``fall`` of the AUC, or of what is better."""
 
     group: str
     columns: tuple[int, ...]
@@ -113,6 +113,31 @@ def permutation_importance(
     rows = _drawn(matrix.shape[0], max_events, random)
     sample, is_signal = np.array(matrix[rows]), events.is_signal[rows]
     drawn_weights = None if events.weights is None else events.weights[rows]
+
+    def lost(before: ArrayLike, after: ArrayLike) -> Measured:
+        return auc_difference(before, after, is_signal, drawn_weights)
+
+    return falls(score, sample, chosen, lost, random, n_repeats)
+
+
+def falls(
+    score: Scorer,
+    sample: Matrix,
+    groups: Mapping[str, tuple[int, ...]],
+    lost: Callable[[Any, Any], Measured],
+    random: np.random.Generator,
+    n_repeats: int,
+) -> tuple[InputImportance, ...]:
+    """Measure what shuffling each group of columns costs a scorer of any kind; the largest loss comes first.
+
+    ``lost`` is given the scores before and after, and says by how much the former are better, with a paired error;
+    errors of several repeats are those of `permutation_importance`. ``sample``, ``(n_events, n_features)``, is changed
+    on the way, and in the end as it was.
+
+    Raises:
+        DataError: as ``lost`` does.
+
+    """
     # A scorer may return a view of its argument, which is about to change.
     before = np.array(score(sample))
 
@@ -120,12 +145,12 @@ def permutation_importance(
         kept = sample[:, columns]
         for _ in range(n_repeats):
             sample[:, columns] = kept[random.permutation(len(kept))]
-            yield auc_difference(before, score(sample), is_signal, drawn_weights)
+            yield lost(before, score(sample))
         sample[:, columns] = kept
 
     found = [
         InputImportance(name, columns, _mean_of_repeats(list(fall(columns))), len(sample), n_repeats)
-        for name, columns in chosen.items()
+        for name, columns in groups.items()
     ]
     return tuple(sorted(found, key=lambda importance: -importance.fall.value))
 

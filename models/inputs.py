@@ -4,13 +4,22 @@ Owns the composing; the definitions are in ``importance``. A collection or an im
 shuffled together, and what is asked of a single number is not asked of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.importance import Correlations, Matrix, Scorer, correlations, input_separations, permutation_importance
+from models.importance import (
+    Correlations,
+    Matrix,
+    Scorer,
+    correlations,
+    falls,
+    input_separations,
+    permutation_importance,
+)
+from models.paired import Gain, Truth
 from models.scored import Measured
 from pipeline.blocks import Block, groups_of, is_absent
 
@@ -40,6 +49,23 @@ class InputFindings:
     inputs: tuple[InputFinding, ...]
     names: tuple[str, ...]
     correlations: Correlations
+    n_events: int
+
+
+@dataclass(frozen=True)
+class InputShare:
+    """What a feature is worth to a network of several outputs: what is lost of its headline when it is shuffled."""
+
+    name: str
+    importance: Measured
+    n_missing: int
+
+
+@dataclass(frozen=True)
+class InputShares:
+    """All features, the most important first."""
+
+    inputs: tuple[InputShare, ...]
     n_events: int
 
 
@@ -88,3 +114,26 @@ def judge_inputs(
         for found in important
     )
     return InputFindings(findings, tuple(flat), correlations(of_flat, labels, weights), len(features))
+
+
+def judge_shares(
+    score: Scorer,
+    features: Matrix,
+    values: Matrix,
+    groups: Mapping[str, tuple[int, ...]],
+    truth: Truth,
+    gain: Gain,
+    random: np.random.Generator,
+) -> InputShares:
+    """Find out what each feature is worth to a network of several outputs, on events that it has not seen.
+
+    ``truth`` says what the events are, and ``gain`` what shuffling costs; the others are as in `judge_inputs`.
+
+    Raises:
+        DataError: the events cannot be judged.
+
+    """
+    found = falls(score, features, groups, lambda a, b: gain(np.asarray(a), np.asarray(b), truth), random, N_REPEATS)
+    missing = np.count_nonzero(np.isnan(values), axis=0)
+    shares = (InputShare(one.group, one.fall, int(missing[list(one.columns)].sum())) for one in found)
+    return InputShares(tuple(shares), len(features))

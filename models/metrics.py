@@ -6,6 +6,7 @@ event *passes* a threshold when its score is at or above it, label 1 is signal, 
 weights, 1 where none are given. Negative weights are allowed: every sum below is then a signed sum.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,14 +132,43 @@ def thin_roc(roc: Roc, n_points: int) -> Roc:
     return Roc(roc.fpr[kept], roc.tpr[kept], roc.thresholds[kept])
 
 
+def aucs_with_mean(scored: Sequence[ScoredEvents]) -> tuple[tuple[Measured, ...], Measured]:
+    """Compute the AUCs of several scores on the same events, each with labels of its own, and their mean.
+
+    The areas share events, so the error of the mean adds up event by event what each moves all of them by; of equal
+    areas it is the error of one.
+
+    Raises:
+        DataError: as in `weighted_roc`.
+
+    """
+    areas, moved = [], np.zeros(scored[0].scores.size)
+    for events in scored:
+        ladder = ladder_of(events)
+        value = area(ladder)
+        influences = _influences(events, placements(events, ladder) - value)
+        areas.append(Measured(value, _norm(influences)))
+        moved += influences / len(scored)
+    return tuple(areas), Measured(float(np.mean([one.value for one in areas])), _norm(moved))
+
+
 def _standard_error(events: ScoredEvents, deviations: Floats) -> float:
-    variance = 0.0
+    return _norm(_influences(events, deviations))
+
+
+def _influences(events: ScoredEvents, deviations: Floats) -> Floats:
+    """Return (n,) by how much each event moves an area: the sum of their squares is its variance."""
+    influences = np.empty(deviations.size)
     for members in (events.is_signal, ~events.is_signal):
         weights = events.weights_where(members)
         n_effective = effective_events(weights)
         if n_effective < 2.0 - 1e-9:  # one event, or one that outweighs the others, or weights that all but cancel
-            return float("nan")
-        spread = float(np.sum(np.square(weights * deviations[members])))
-        variance += spread / float(weights.sum()) ** 2 * n_effective / (n_effective - 1.0)
-    error = float(np.sqrt(variance))
-    return error if error > ROUNDING else 0.0
+            return np.full(deviations.size, np.nan)
+        correction = np.sqrt(n_effective / (n_effective - 1.0)) / weights.sum()
+        influences[members] = weights * deviations[members] * correction
+    return influences
+
+
+def _norm(influences: Floats) -> float:
+    error = float(np.linalg.norm(influences))
+    return 0.0 if error <= ROUNDING else error

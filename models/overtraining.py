@@ -79,8 +79,8 @@ class ScoreDistance:
 
 
 @dataclass(frozen=True)
-class AucGap:
-    """AUC(train) - AUC(test): positive is overtraining, negative is parts that are not alike."""
+class Gap:
+    """Train - test of one number: of an AUC positive is overtraining, and negative is parts that are not alike."""
 
     gap: Measured
     tolerance: float
@@ -93,7 +93,7 @@ class Overtraining:
 
     signal: ScoreDistance
     background: ScoreDistance
-    auc: AucGap
+    auc: Gap
     verdict: Verdict
 
 
@@ -142,7 +142,7 @@ def overtraining(
     return Overtraining(signal, background, auc, worst)
 
 
-def auc_gap(train: Measured, test: Measured, *, tolerance: float = AUC_TOLERANCE) -> AucGap:
+def auc_gap(train: Measured, test: Measured, *, tolerance: float = AUC_TOLERANCE) -> Gap:
     """Judge the difference of two AUCs: seen where it is more than two errors from 0.
 
     The parts share no event, so their errors add in quadrature. One that is NaN leaves nothing to be seen.
@@ -151,10 +151,20 @@ def auc_gap(train: Measured, test: Measured, *, tolerance: float = AUC_TOLERANCE
         DeclarationError: the tolerance is not a number from 0 upward.
 
     """
+    return gap_of(train, test, tolerance=tolerance)
+
+
+def gap_of(train: Measured, test: Measured, *, tolerance: float) -> Gap:
+    """Judge the difference of any number, as `auc_gap` does of the AUC.
+
+    Raises:
+        DeclarationError: the tolerance is not a number from 0 upward.
+
+    """
     _require_tolerances(tolerance)
     gap = Measured(train.value - test.value, float(np.hypot(train.error, test.error)))
     is_seen = abs(gap.value) > N_ERRORS * gap.error
-    return AucGap(gap, tolerance, _verdict(is_seen, abs(gap.value) > tolerance))
+    return Gap(gap, tolerance, _verdict(is_seen, abs(gap.value) > tolerance))
 
 
 def learning_curve(history: Sequence[Mapping[str, Any]]) -> LearningCurve:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.scored import Floats, Measured, ScoredEvents, effective_events, require_positive_sums, scored_events
+from models.averages import sums_in, weighted_mean
+from models.scored import Floats, Measured, ScoredEvents, require_positive_sums, scored_events
 from pipeline.errors import DataError, DeclarationError
 
 N_BINS = 15
@@ -95,7 +96,7 @@ def brier_score(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None 
 
     """
     events = probability_events(scores, labels, weights)
-    return _mean(np.square(events.scores.astype(np.float64) - events.is_signal), events)
+    return weighted_mean(np.square(events.scores.astype(np.float64) - events.is_signal), events.every_weight())
 
 
 def log_loss(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> Measured:
@@ -111,7 +112,7 @@ def log_loss(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = N
     """
     events = probability_events(scores, labels, weights)
     clipped = clipped_probabilities(events.scores)
-    return _mean(-np.log(np.where(events.is_signal, clipped, 1.0 - clipped)), events)
+    return weighted_mean(-np.log(np.where(events.is_signal, clipped, 1.0 - clipped)), events.every_weight())
 
 
 def clipped_probabilities(scores: NDArray[np.floating]) -> Floats:
@@ -144,8 +145,8 @@ def reliability(
     n_events = np.bincount(bins, minlength=n_bins)
     n_signal = np.bincount(bins[events.is_signal], minlength=n_bins)
     weight, is_signal = events.every_weight(), events.is_signal
-    total, score, signal = (_sums(bins, weight * of, n_bins) for of in (1.0, events.scores, is_signal))
-    squares, signal_squares = (_sums(bins, weight**2 * of, n_bins) for of in (1.0, is_signal))
+    total, score, signal = (sums_in(bins, weight * of, n_bins) for of in (1.0, events.scores, is_signal))
+    squares, signal_squares = (sums_in(bins, weight**2 * of, n_bins) for of in (1.0, is_signal))
     n_effective = _ratio(total**2, squares, squares > 0.0)
     is_measurable = (total > 0.0) & (n_effective > FEWEST_EVENTS * (1.0 - 1e-9))
     fraction = _ratio(signal, total, is_measurable)
@@ -194,21 +195,12 @@ def calibration_error(
     bins, n_bins = _bins(events, bin_edges), bin_edges.size - 1
     deviations: Floats = events.is_signal - events.scores.astype(np.float64)
     pulls = events.every_weight() * deviations
-    sums, variances = _sums(bins, pulls, n_bins), _sums(bins, pulls**2, n_bins)
+    sums, variances = sums_in(bins, pulls, n_bins), sums_in(bins, pulls**2, n_bins)
     total = sum(class_sums(events))
     expected = np.sqrt(2.0 / np.pi) * float(np.sqrt(variances).sum()) / total
     spread = np.sqrt((1.0 - 2.0 / np.pi) * float(variances.sum())) / total
-    return CalibrationError(_mean(np.sign(sums)[bins] * deviations, events), Measured(float(expected), float(spread)))
-
-
-def _mean(losses: Floats, events: ScoredEvents) -> Measured:
-    weights = events.every_weight()
-    total, n_effective = float(weights.sum()), effective_events(weights)
-    mean = float(np.dot(weights, losses)) / total
-    if n_effective <= 1.0 + 1e-9:
-        return Measured(mean, float("nan"))
-    spread = float(np.linalg.norm(weights * (losses - mean))) / total
-    return Measured(mean, spread * float(np.sqrt(n_effective / (n_effective - 1.0))))
+    observed = weighted_mean(np.sign(sums)[bins] * deviations, events.every_weight())
+    return CalibrationError(observed, Measured(float(expected), float(spread)))
 
 
 def _checked_edges(edges: ArrayLike | None) -> Floats:
@@ -224,10 +216,6 @@ def _checked_edges(edges: ArrayLike | None) -> Floats:
 def _bins(events: ScoredEvents, edges: Floats) -> NDArray[np.intp]:
     places: NDArray[np.intp] = np.minimum(np.searchsorted(edges, events.scores, side="right") - 1, edges.size - 2)
     return places
-
-
-def _sums(bins: NDArray[np.intp], values: Floats, n_bins: int) -> Floats:
-    return np.bincount(bins, values, n_bins).astype(np.float64, copy=False)
 
 
 def _ratio(numerator: Floats, denominator: Floats, where: NDArray[np.bool_]) -> Floats:

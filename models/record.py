@@ -4,17 +4,14 @@ Owns the shape of the answers and their way to JSON; which question is asked of 
 ``evaluation``'s. Numbers are those of the test part, unless their name says otherwise.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
-from pydantic import BaseModel
 
 from models.agreement import Agreement
 from models.bootstrap import RocBand
 from models.calibration import Calibration
 from models.cuts import Cut
+from models.headline import Headline, headed, that_exist
 from models.histograms import ClassCount, Kind, PartName, ScoreHistogram
 from models.inputs import InputFindings
 from models.leader_board import Standing
@@ -143,27 +140,39 @@ class Evaluation:
         """Return the score histogram of a class in the train or test part."""
         return next(found for found in self.histograms if (found.part, found.kind) == (part, kind))
 
+    @property
+    def headline(self) -> Headline:
+        """The AUC."""
+        return Headline("auc", "AUC", self.auc, higher_is_better=True)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers of the test part that exist, under the names that they have everywhere."""
+        metrics = {
+            "auc": self.auc.value,
+            "auc_error": self.auc.error,
+            "auc_train": self.auc_train.value,
+            "auc_validation": self.auc_validation.value,
+            "auc_gap": self.gap.value,
+            "auc_gap_error": self.gap.error,
+        }
+        for point in self.working_points:
+            metrics[f"background_efficiency_at_{point.requested:g}"] = point.quoted.background_efficiency.value
+            metrics[f"threshold_at_{point.requested:g}"] = point.quoted.threshold
+        return metrics | that_exist(self._further_metrics())
+
+    def _further_metrics(self) -> dict[str, float]:
+        """Return numbers that not every evaluation has, some of which may not be finite."""
+        metrics = {"auc_bootstrap_error": self.band.auc.error}
+        if found := self.probabilities:
+            metrics["brier_score"] = found.brier_score.value
+            metrics["log_loss"] = found.log_loss.value
+            metrics["calibration_error"] = found.calibration_error.observed.value
+        if quoted := self.significance.quoted:
+            metrics["significance_threshold"] = quoted.threshold
+            metrics["significance_asimov"] = quoted.significances["asimov"].value
+            metrics["significance_ams"] = quoted.significances["ams"].value
+        return metrics
+
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain lists and dictionaries; a number that does not exist is ``None``."""
-        record: dict[str, Any] = _plain(asdict(self))
-        return record
-
-
-def recorded_auc(record: Mapping[str, Any]) -> Measured:
-    """Return the AUC of a record that ``Evaluation.to_json`` made, with its error."""
-    value, error = record["auc"]["value"], record["auc"]["error"]
-    return Measured(float(value), float("nan") if error is None else float(error))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.ndarray):
-        return [_plain(inner) for inner in value.tolist()]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
+        return headed(self.headline, asdict(self))

@@ -87,8 +87,8 @@ def scored_events(scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | Non
         score_array = score_array.astype(np.float64)
     is_signal = label_array.astype(np.bool_)
     problems = [
-        *_not_finite("score", score_array),
-        *([] if weight_array is None else _not_finite("weight", weight_array) or _out_of_range(weight_array)),
+        *not_finite("score", score_array),
+        *([] if weight_array is None else not_finite("weight", weight_array) or out_of_range(weight_array)),
         *_not_labels(label_array, is_signal),
         *_empty_classes(is_signal),
     ]
@@ -127,23 +127,25 @@ def effective_events(weights: ArrayLike) -> float:
     return float(values.sum()) ** 2 / squares if squares > 0.0 else 0.0
 
 
+def not_finite(name: str, values: NDArray[np.floating]) -> list[str]:
+    """Say how many values are NaN or infinite, if any."""
+    n_bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+    return [f"{n_bad} of {values.size} {name}s are NaN or infinite"] if n_bad else []
+
+
+def out_of_range(weights: Floats) -> list[str]:
+    """Say whether the weights are too large or too small for their squares."""
+    heaviest = float(np.abs(weights).max(initial=0.0))
+    if heaviest == 0.0 or LIGHTEST <= heaviest <= HEAVIEST:
+        return []
+    return [f"the largest weight is {heaviest:g}, and only from {LIGHTEST:g} to {HEAVIEST:g} there are errors; rescale"]
+
+
 def _require_one_number_per_event(scores: Numbers, labels: Numbers, weights: Floats | None) -> None:
     named = {"scores": scores, "labels": labels} | ({} if weights is None else {"weights": weights})
     shapes = ", ".join(f"{name} {array.shape}" for name, array in named.items())
     if len({array.shape for array in named.values()}) > 1 or scores.ndim != 1:
         raise DataError(f"one number per event is needed, all of the same length; received {shapes}")
-
-
-def _not_finite(name: str, values: NDArray[np.floating]) -> list[str]:
-    n_bad = values.size - int(np.count_nonzero(np.isfinite(values)))
-    return [f"{n_bad} of {values.size} {name}s are NaN or infinite"] if n_bad else []
-
-
-def _out_of_range(weights: Floats) -> list[str]:
-    heaviest = float(np.abs(weights).max(initial=0.0))
-    if heaviest == 0.0 or LIGHTEST <= heaviest <= HEAVIEST:
-        return []
-    return [f"the largest weight is {heaviest:g}, and only from {LIGHTEST:g} to {HEAVIEST:g} there are errors; rescale"]
 
 
 def _not_labels(labels: Numbers, is_signal: NDArray[np.bool_]) -> list[str]:

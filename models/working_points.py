@@ -15,10 +15,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.averages import weighted_share
 from models.cuts import Bins, Cut, Quantity, WorkingPointSpec
 from models.ladder import Ladder, ladder_of
 from models.metrics import Roc
-from models.scored import NOT_A_NUMBER, Floats, Measured, ScoredEvents, require_positive_sums, scored_events
+from models.scored import Floats, Measured, ScoredEvents, require_positive_sums, scored_events
 from pipeline.errors import DataError, DeclarationError
 
 Counts = NDArray[np.int64]
@@ -223,13 +224,13 @@ def _kept(threshold: float, events: ScoredEvents, passes: NDArray[np.bool_]) -> 
     signal, background = events.is_signal, ~events.is_signal
     signal_weights, background_weights = events.weights_where(signal), events.weights_where(background)
     require_positive_sums(float(signal_weights.sum()), float(background_weights.sum()))
-    background_efficiency = _fraction(background_weights, passes[background])
+    background_efficiency = weighted_share(background_weights, passes[background])
     return WorkingPoint(
         threshold=float(threshold),
-        signal_efficiency=_fraction(signal_weights, passes[signal]),
+        signal_efficiency=weighted_share(signal_weights, passes[signal]),
         background_efficiency=background_efficiency,
         rejection=_rejection(background_efficiency),
-        purity=_fraction(events.weights_where(passes), signal[passes]),
+        purity=weighted_share(events.weights_where(passes), signal[passes]),
         n_signal=int(np.count_nonzero(signal_weights[passes[signal]])),
         n_background=int(np.count_nonzero(background_weights[passes[background]])),
     )
@@ -239,18 +240,6 @@ def _rejection(efficiency: Measured) -> Measured:
     if efficiency.value == 0.0:
         return Measured(float("inf"), float("nan"))
     return Measured(1.0 / efficiency.value, efficiency.error / efficiency.value**2)
-
-
-def _fraction(weights: Floats, selected: NDArray[np.bool_]) -> Measured:
-    total = float(weights.sum())
-    if total == 0.0:
-        return NOT_A_NUMBER
-    fraction = float(weights[selected].sum()) / total
-    if not weights[selected].any() or not weights[~selected].any():
-        # Of none that have a weight, or of all, this estimate would say ± 0.
-        return Measured(fraction, float("nan"))
-    distances = np.where(selected, 1.0 - fraction, fraction)
-    return Measured(fraction, float(np.linalg.norm(weights * distances)) / abs(total))
 
 
 def _quoted(low: float | None, high: float | None, events: ScoredEvents, kept: WorkingPoint) -> QuotedCut:

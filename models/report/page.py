@@ -1,8 +1,8 @@
 """The page: one evaluation as one HTML file that needs nothing else.
 
-Owns how the page is put together; its order and its layout are in ``report.html``, its words in ``sentences``, its
-numbers in ``numbers``, its pictures in ``pictures``. What is in it was computed elsewhere. The page asks nothing of
-the network, so it can be mailed, printed and opened years later.
+Owns how the page is put together; its order is in ``chapters``, its layout in ``report.html`` and its ``pieces``, its
+words in ``sentences``, its numbers in ``numbers``, its pictures in ``pictures``. What is in it was computed elsewhere.
+The page asks nothing of the network, so it can be mailed, printed and opened years later.
 """
 
 from base64 import b64encode
@@ -14,9 +14,10 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from models.anatomy import Layer
+from models.judgement import Judgement
 from models.leader_board import NETWORK
-from models.record import Evaluation
 from models.report import numbers
+from models.report.chapters import FINDINGS, chapters_of
 from models.report.picture import Picture
 from models.report.sentences import (
     MEASURES,
@@ -27,6 +28,13 @@ from models.report.sentences import (
     overtraining_sentence,
     request_of,
     significance_sentence,
+)
+from models.report.verdicts import (
+    confusion_sentence,
+    dependence_sentence,
+    gap_sentence,
+    labels_sentence,
+    residuals_sentence,
 )
 from models.working_points import QuotedCut
 
@@ -48,7 +56,7 @@ class ReportContent:
     question: str
     asked: Mapping[str, str]
     experiment: str
-    evaluation: Evaluation
+    evaluation: Judgement
     negative_weights: NegativePolicy
     background_uncertainty: float
     cutflow: Sequence[Mapping[str, object]]
@@ -81,6 +89,9 @@ def render_report(content: ReportContent) -> str:
         "number": numbers.number, "percent": numbers.percent, "measured": numbers.measured, "share": numbers.share,
         "overtraining_sentence": overtraining_sentence, "significance_sentence": significance_sentence,
         "calibration_sentence": calibration_sentence, "agreement_sentence": agreement_sentence,
+        "gap_sentence": lambda gap, name: gap_sentence(name, gap), "confusion_sentence": confusion_sentence,
+        "labels_sentence": labels_sentence, "residuals_sentence": residuals_sentence,
+        "dependence_sentence": dependence_sentence,
         "request": request_of, "image": _image, "bin_name": _bin_name,
         "two_digits": numbers.two_digits, "p_value": numbers.p_value, "unbroken": numbers.unbroken,
     }  # fmt: skip
@@ -93,6 +104,8 @@ def render_report(content: ReportContent) -> str:
         folds=content.training.get("folds", 1),
         uncertainty=content.background_uncertainty,
         most_layers=MOST_LAYERS,
+        chapters=chapters_of(content),
+        verdict=FINDINGS[type(content.evaluation)].verdict,
     )
 
 

@@ -20,8 +20,9 @@ from models.scored import Floats, Measured
 Cell = Measured | float | int | str | None
 ClassNames = Mapping[Kind, str]
 Section = Literal[
-    "roc", "scores", "significance", "probabilities", "inputs", "spectators", "templates", "training", "network"
-]
+    "roc", "scores", "significance", "probabilities", "inputs", "spectators", "templates", "training", "network",
+    "confusion", "classes", "labels", "residuals",
+]  # fmt: skip
 """The section of the page in which a picture stands."""
 
 PLAIN_NAMES: ClassNames = {"signal": "signal", "background": "background"}

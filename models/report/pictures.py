@@ -2,14 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 
-from models.anatomy import Call
+from models.multiclass import MulticlassEvaluation
+from models.multilabel import MultilabelEvaluation
+from models.outputs import OutputFinding
 from models.record import Evaluation
+from models.regression import RegressionEvaluation
+from models.report.confusion import confusion_picture, pairs_picture
 from models.report.gradients import gradients_picture
 from models.report.history import History, history_picture
 from models.report.inputs import correlations_picture, importance_picture
-from models.report.network import network_picture
-from models.report.picture import PLAIN_NAMES, ClassNames, Picture
+from models.report.labels import company_picture
+from models.report.outputs import outputs_reliability_picture, outputs_roc_picture, outputs_scores_picture
+from models.report.picture import PLAIN_NAMES, ClassNames, Picture, Section
 from models.report.reliability import reliability_picture
+from models.report.residuals import plane_picture, profile_picture, residuals_picture
 from models.report.roc import roc_picture
 from models.report.scores import scores_picture
 from models.report.significance import significance_picture
@@ -21,14 +27,47 @@ LONGEST_FILE_NAME = 80
 
 
 def pictures_of(
-    evaluation: Evaluation,
-    histories: Sequence[History],
-    class_names: ClassNames = PLAIN_NAMES,
-    calls: Sequence[Call] = (),
+    evaluation: Evaluation, histories: Sequence[History], class_names: ClassNames = PLAIN_NAMES
 ) -> tuple[Picture, ...]:
-    """Draw everything that there is; ``histories`` has one for each fold, ``calls`` are those of the network."""
-    network = (network_picture(calls),) if calls else ()
-    return (*_drawn(evaluation, histories, class_names), *network)
+    """Draw everything that there is; ``histories`` has one for each fold."""
+    return tuple(_drawn(evaluation, histories, class_names))
+
+
+def pictures_of_classes(evaluation: MulticlassEvaluation, histories: Sequence[History]) -> tuple[Picture, ...]:
+    """Draw how well several classes are told apart; ``histories`` has one for each fold."""
+    return (
+        confusion_picture(evaluation),
+        pairs_picture(evaluation),
+        *_of_outputs("classes", evaluation.outputs),
+        *_of_training(histories),
+    )
+
+
+def pictures_of_flags(evaluation: MultilabelEvaluation, histories: Sequence[History]) -> tuple[Picture, ...]:
+    """Draw how well labels are found; ``histories`` has one for each fold."""
+    return company_picture(evaluation), *_of_outputs("labels", evaluation.outputs), *_of_training(histories)
+
+
+def pictures_of_quantities(evaluation: RegressionEvaluation, histories: Sequence[History]) -> tuple[Picture, ...]:
+    """Draw how well quantities are predicted; ``histories`` has one for each fold."""
+    names = valid_names([found.name[:LONGEST_FILE_NAME] for found in evaluation.quantities])
+    drawn = (
+        draw(name, found)
+        for name, found in zip(names, evaluation.quantities, strict=True)
+        for draw in (residuals_picture, plane_picture, profile_picture)
+    )
+    return *drawn, *_of_training(histories)
+
+
+def _of_training(histories: Sequence[History]) -> Iterator[Picture]:
+    yield history_picture(histories)
+    if picture := gradients_picture(histories):
+        yield picture
+
+
+def _of_outputs(section: Section, outputs: Sequence[OutputFinding]) -> Iterator[Picture]:
+    for draw in (outputs_roc_picture, outputs_scores_picture, outputs_reliability_picture):
+        yield draw(section, outputs)
 
 
 def _drawn(evaluation: Evaluation, histories: Sequence[History], class_names: ClassNames) -> Iterator[Picture]:
@@ -49,6 +88,4 @@ def _drawn(evaluation: Evaluation, histories: Sequence[History], class_names: Cl
             yield picture
     if evaluation.templates and evaluation.templates.templates:
         yield templates_picture(evaluation.templates.templates)
-    yield history_picture(histories)
-    if picture := gradients_picture(histories):
-        yield picture
+    yield from _of_training(histories)

@@ -40,7 +40,7 @@ def reliability_figure(scores: Probabilities, calibrated: Probabilities | None =
         diagram, counts = figure.subplots(1, 2)
         diagram.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="probabilities of signal")
         for found, colour, marker, label in drawn:
-            _draw_points(diagram, found, colour, marker, label)
+            draw_reliability(diagram, found, colour, marker, label)
             counts.stairs(found.n_events, found.edges, fill=True, color=colour, alpha=0.2)
             counts.stairs(found.n_events, found.edges, color=colour, linewidth=1.2)
         _frame(diagram)
@@ -54,7 +54,8 @@ def _cells(found: Reliability) -> tuple[list[Cell], ...]:
     return found.mean_score.tolist(), fractions, found.n_events.tolist(), found.effective_events.tolist()
 
 
-def _draw_points(axes: Axes, found: Reliability, colour: str, marker: str, label: str) -> None:
+def draw_reliability(axes: Axes, found: Reliability, colour: str, marker: str, label: str) -> None:
+    """Draw the bins that can be measured; hollow where a bin has events of one class alone."""
     has_error = np.isfinite(found.error)
     for shown, filled, name in ((has_error, "full", label), (~has_error, "none", f"{label}, one class alone")):
         drawn = shown & np.isfinite(found.signal_fraction)

@@ -1,11 +1,13 @@
 """The scores of each class in the training and in the test part."""
 
+from typing import Protocol
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from models.histograms import KINDS, Kind, PartName
+from models.histograms import KINDS, Kind, PartName, ScoreHistogram
 from models.record import Evaluation
 from models.report.picture import PLAIN_NAMES, ClassNames, Picture, measurements, rows_of
 from models.report.style import COLOURS, name_in_picture, new_figure
@@ -38,17 +40,25 @@ def score_figure(evaluation: Evaluation, class_names: ClassNames = PLAIN_NAMES) 
         logarithmic, linear = figure.subplots(1, 2)
         for kind in KINDS:
             name = name_in_picture(class_names[kind])
-            _draw_scores(logarithmic, evaluation, kind, name, in_log=True)
-            _draw_scores(linear, evaluation, kind, name, in_log=False)
+            draw_scores(logarithmic, evaluation, kind, name, in_log=True)
+            draw_scores(linear, evaluation, kind, name, in_log=False)
         for axes in (logarithmic, linear):
             axes.set(xlabel="score", ylabel="events per unit of score, normalised", xlim=(0.0, 1.0))
-        _make_logarithmic(logarithmic)
+        make_logarithmic(logarithmic)
         figure.legend(*logarithmic.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 
-def _draw_scores(axes: Axes, evaluation: Evaluation, kind: Kind, name: str, *, in_log: bool) -> None:
-    train, test = evaluation.histogram("train", kind), evaluation.histogram("test", kind)
+class Histogrammed(Protocol):
+    """What has histograms of a score in the train and test part."""
+
+    def histogram(self, part: PartName, kind: Kind) -> ScoreHistogram:
+        """Return that of one class in one part."""
+
+
+def draw_scores(axes: Axes, found: Histogrammed, kind: Kind, name: str, *, in_log: bool) -> None:
+    """Draw one class: training part filled, test part as points with errors."""
+    train, test = found.histogram("train", kind), found.histogram("test", kind)
     heights, _ = train.density()
     axes.stairs(heights, train.edges, fill=True, color=COLOURS[kind], alpha=0.25, label=f"{name}, train")
     axes.stairs(heights, train.edges, color=COLOURS[kind], linewidth=1.2)
@@ -66,7 +76,8 @@ def _within_log_axis(values: NDArray[np.float64], errors: NDArray[np.float64]) -
     return np.stack((np.minimum(errors, 0.9 * values), errors))
 
 
-def _make_logarithmic(axes: Axes) -> None:
+def make_logarithmic(axes: Axes) -> None:
+    """Make the axis of densities logarithmic, with room for six decades at most."""
     axes.set_yscale("log")
     bottom, top = axes.get_ylim()
     axes.set_ylim(float(np.clip(bottom, 1e-6 * top, 1e-2 * top)), 1.5 * top)

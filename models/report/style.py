@@ -19,6 +19,9 @@ from models.histograms import Kind
 
 # Two hues of the palette of Okabe and Ito, told apart under every common colour blindness.
 COLOURS: Mapping[Kind, str] = {"signal": "#0072B2", "background": "#D55E00"}
+SEVERAL = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+"""Colours of as many classes; further ones have the same with another line style."""
+LINES = ("-", "--", ":")
 INK = "#333333"
 GREY = "#888888"
 DOTS_PER_INCH = 150

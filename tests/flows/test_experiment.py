@@ -134,6 +134,60 @@ def test_a_head_that_does_not_fit_the_classes_is_refused(tmp_path: Path) -> None
     assert "kaon" in problem
 
 
+SEVERAL = GOOD.replace("[features]", '[[samples]]\nname = "kaons"\nlabel = "kaon"\nfiles = ["kaons.root"]\n[features]')
+TARGETS = "[targets]\nenergy = 'E'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "head", "metric"),
+    [(GOOD, "binary", "auc"), (SEVERAL, "softmax", "auc"), (GOOD + TARGETS, "multi-label", "auc"),
+     (GOOD + TARGETS, "regression", "rms")],
+)  # fmt: skip
+def test_the_metric_of_a_promotion_is_that_of_the_head_and_filled_in(
+    tmp_path: Path, text: str, head: str, metric: str
+) -> None:
+    text += f"[model]\nhead = '{head}'\n"
+    left_out, named = (
+        load_experiment(written(tmp_path, text + more)).content for more in ("", f"[promotion]\nmetric = '{metric}'\n")
+    )
+    assert left_out.promotion.metric == metric
+    assert left_out.hash == named.hash
+
+
+@pytest.mark.parametrize(
+    ("head", "section", "line"),
+    [
+        ("softmax", "[promotion]\nmetric = 'rms'", "promotion.metric = 'rms' is none of head = 'softmax'; it has: auc"),
+        ("softmax", "[evaluation]\ntemplates = true", "evaluation.templates is no question to head = 'softmax'; it"
+         " needs head = 'binary'"),
+        ("softmax", "[evaluation]\ncalibration = 'platt'\nexpected_signal_fraction = 0.1",
+         "evaluation.calibration is no question to head = 'softmax'; it needs head = 'binary'; evaluation.exp"),
+        ("softmax", "[evaluation]\nsignal_efficiencies = [0.9]", "evaluation.signal_efficiencies is no question"),
+        ("softmax", "[evaluation]\nbackground_uncertainty = 0.2", "evaluation.background_uncertainty is no question"),
+        ("softmax", "[evaluation]\nworking_points = [{ name = 'a', purity = 0.9 }]", "evaluation.working_points is no"),
+        ("regression", "[evaluation]\nreplicas = 10", "evaluation.replicas is no question to head = 'regression'; it"
+         " needs head = 'binary' or 'softmax' or 'multi-label'"),
+    ],
+)  # fmt: skip
+def test_a_question_that_the_head_cannot_answer_is_refused(tmp_path: Path, head: str, section: str, line: str) -> None:
+    text = SEVERAL if head == "softmax" else GOOD + TARGETS
+    (problem,) = problems(tmp_path, f"{text}[model]\nhead = '{head}'\n{section}\n")
+    assert line in problem
+
+
+def test_spectators_are_no_question_to_several_scores(tmp_path: Path) -> None:
+    text = SEVERAL.replace('inputs = ["pt", "eta"]', 'inputs = ["pt", "eta"]\nspectators = ["mass"]')
+    (problem,) = problems(tmp_path, text + "[model]\nhead = 'softmax'\n")
+    assert "features.spectators is no question to head = 'softmax'; it needs head = 'binary'" in problem
+
+
+def test_defaults_that_are_written_down_are_no_question(tmp_path: Path) -> None:
+    text = (
+        SEVERAL + "[model]\nhead = 'softmax'\n[evaluation]\nsignal_efficiencies = [0.3, 0.5, 0.7]\ntemplates = false\n"
+    )
+    assert load_experiment(written(tmp_path, text)).content.evaluation.templates is False
+
+
 def test_a_syntax_error_has_its_line(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match=r"is not valid TOML: .*line 3"):
         load_experiment(written(tmp_path, GOOD.replace('"pion-muon"', '"pion-muon')))

@@ -1,17 +1,12 @@
 """What a training writes down of itself: what was asked, the final numbers, and how it was trained."""
 
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from flows.experiment import Experiment, load_experiment
-from flows.findings import asked_of, final_metrics, training_summary
-from models.evaluation import EvaluationSpec, ScoredPart, evaluate
-from models.record import Evaluation, Significance
-from models.scored import Measured
+from flows.findings import asked_of, training_summary
 from models.training import EpochRecord, TrainingRecord
 
 TEXT = """
@@ -83,45 +78,11 @@ def test_defaults_are_filled_in_and_what_stands_elsewhere_or_is_empty_is_left_ou
     assert not {"seed", "question", "None", "null"} & set(" ".join(asked.values()).split())
 
 
-def part(seed: int) -> ScoredPart:
-    random, labels = np.random.default_rng(seed), np.arange(2_000) % 2
-    return ScoredPart(random.beta(2 + labels, 3 - labels), labels, np.ones(2_000))
-
-
-@pytest.fixture(scope="module")
-def evaluation() -> Evaluation:
-    spec = EvaluationSpec(replicas=10, signal_efficiencies=(0.25, 0.7))
-    return evaluate(part(1), part(2), part(3), spec, random=np.random.default_rng(4))
-
-
-def test_the_final_numbers_are_those_of_the_test_part_under_fixed_names(evaluation: Evaluation) -> None:
-    found = final_metrics(evaluation)
-    assert list(found) == [
-        "auc", "auc_error", "auc_train", "auc_validation", "auc_gap", "auc_gap_error",
-        "background_efficiency_at_0.25", "threshold_at_0.25", "background_efficiency_at_0.7", "threshold_at_0.7",
-        "auc_bootstrap_error", "brier_score", "log_loss", "calibration_error",
-        "significance_threshold", "significance_asimov", "significance_ams",
-    ]  # fmt: skip
-    assert (found["auc"], found["auc_error"]) == (evaluation.auc.value, evaluation.auc.error)
-    assert found["auc_gap"] == pytest.approx(found["auc_train"] - found["auc"])
-    assert found["background_efficiency_at_0.7"] == evaluation.working_points[1].quoted.background_efficiency.value
-    assert evaluation.significance.quoted is not None
-    assert found["significance_ams"] == evaluation.significance.quoted.significances["ams"].value
-
-
-def test_numbers_that_an_evaluation_does_not_have_are_no_metrics(evaluation: Evaluation) -> None:
-    lost = Significance(evaluation.significance.scan, None, "nothing is left")
-    band = replace(evaluation.band, auc=Measured(0.9, float("nan")))
-    found = final_metrics(replace(evaluation, probabilities=None, significance=lost, band=band))
-    assert list(final_metrics(evaluation))[:10] == list(found)
-
-
-def test_a_significance_that_does_not_exist_is_no_metric_though_its_threshold_is(evaluation: Evaluation) -> None:
-    quoted = evaluation.significance.quoted
-    assert quoted is not None
-    blind = replace(quoted, significances={name: Measured(float("nan"), float("nan")) for name in quoted.significances})
-    found = final_metrics(replace(evaluation, significance=replace(evaluation.significance, quoted=blind)))
-    assert {name for name in found if "significance" in name} == {"significance_threshold"}
+def test_of_several_classes_what_nobody_can_ask_is_not_said_to_be_asked(tmp_path: Path) -> None:
+    text = TEXT.replace("background = 1", "pions = 1, kaons = 0").replace("templates = true", "replicas = 50")
+    path = tmp_path / "several.toml"
+    path.write_text(text.replace('spectators = ["mass"]\n', "").replace("[model]", "[model]\nhead = 'softmax'"))
+    assert asked_of(load_experiment(path).content)["evaluation"] == "replicas = 50"
 
 
 def training(n_epochs: int, seconds: float, rate: float, *, is_compiled: bool = True) -> TrainingRecord:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -8,6 +10,7 @@ from pipeline.dataset import EventArrays
 
 N_EVENTS = 2000
 SPEC = PromotionSpec()
+EXPERIMENT = {"split": {"by": ["event"], "salt": "winnow"}}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def test_part() -> EventArrays:
 
 def evaluation_json(trained, auc, error):
     content = trained.reference.bundle.read_json("evaluation.json")
-    content["auc"] = {"value": auc, "error": error}
+    content["headline"]["value"] = {"value": auc, "error": error}
     return {"evaluation.json": content}
 
 
@@ -142,3 +145,52 @@ def test_an_identity_by_content_is_another_one_with_other_columns(make_bundle, t
 def test_only_metrics_that_exist_can_be_declared():
     with pytest.raises(ValidationError, match="metric"):
         PromotionSpec(metric="accuracy")
+
+
+def another(bundle, **changes):
+    """A bundle that says something else of itself."""
+    return replace(bundle, manifest=bundle.manifest.model_copy(update=changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"head": "softmax"}, "it has head = 'softmax', and this version 'binary'"),
+        ({"outputs": ("score_a", "score_b")}, "it gives score_a, score_b, and this version score"),
+        ({"classes": ("a", "b", "c")}, "it tells a, b, c apart, and this version background, signal"),
+    ],
+)
+def test_a_champion_that_finds_something_else_stays_champion(make_bundle, test_part, changes, reason):
+    champion = another(make_bundle([1, 0], ["x", "y"]), **changes)
+    decision = decide(make_bundle([1, 0.5], ["x", "y"]), champion, [test_part], SPEC)
+    assert (decision.is_promoted, decision.difference) == (False, None)
+    assert decision.reason == f"the champion cannot be compared with: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("targets", "derive", "reason"),
+    [
+        ({"energy": "x * 2"}, {}, "its target energy is 'x * 2', and that of this version 'x + d'"),
+        ({"energy": "x + d"}, {"d": "x - y"}, "its targets are made of other derived columns"),
+    ],
+)
+def test_a_champion_of_which_a_target_is_something_else_stays_champion(make_bundle, test_part, targets, derive, reason):
+    ours, theirs = ({"experiment.json": {**EXPERIMENT, "targets": t}} for t in ({"energy": "x + d"}, targets))
+    challenger = make_bundle([1, 0.5], ["x", "y"], ours, derive={"d": "x + y"})
+    champion = make_bundle([1, 0], ["x", "y"], theirs, derive=derive)
+    assert decide(challenger, champion, [test_part], SPEC).reason.endswith(reason)
+
+
+def test_of_recorded_numbers_of_which_less_is_better_a_fall_is_the_gain(make_bundle, test_part):
+    records = [
+        {"evaluation.json": {"headline": {"name": "rms", "label": "RMS of energy", "higher_is_better": False,
+                                          "value": {"value": rms, "error": 0.3}}}}
+        for rms in (4.0, 5.0)
+    ]  # fmt: skip
+    pair = (make_bundle([1], [name], record) for name, record in zip("xz", records, strict=True))
+    challenger, champion = (another(bundle, head="regression") for bundle in pair)
+    decision = decide(challenger, champion, [test_part], SPEC)
+    assert decision.is_promoted
+    assert decision.difference.value == pytest.approx(1.0)
+    assert "RMS of the champion less its own +1 ± 0.4243" in decision.reason
+    assert "on recorded RMSs, other features" in decision.reason

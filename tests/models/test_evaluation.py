@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from models.evaluation import NETWORK, EvaluationSpec, ScoredPart, evaluate
 from models.histograms import KINDS
 from models.metrics import auc_difference, weighted_auc, weighted_roc
-from models.record import Evaluation, recorded_auc
+from models.record import Evaluation
 from models.scored import Floats
 from models.significance import best_threshold, scan
 from models.working_points import working_point
@@ -212,14 +212,6 @@ def test_numbers_that_do_not_exist_are_none_in_json() -> None:
     kept = written["working_points"][0]["quoted"]
     assert (kept["rejection"]["value"], kept["purity"]["value"]) == (None, None)
     assert written["significance"]["quoted"] is None
-
-
-def test_the_auc_is_read_back_from_a_record(record: Evaluation) -> None:
-    assert recorded_auc(json.loads(json.dumps(record.to_json()))) == record.auc
-    one = ScoredPart(np.array([0.9, 0.1]), np.array([1, 0]), np.ones(2))
-    read = recorded_auc(json.loads(json.dumps(judged(one, one, one).to_json())))
-    assert read.value == 1.0
-    assert np.isnan(read.error)
 
 
 @pytest.mark.parametrize("name", ["train", "validation", "test"])

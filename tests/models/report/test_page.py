@@ -2,11 +2,9 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,10 +14,9 @@ from models.evaluation import EvaluationSpec, ScoredPart, evaluate
 from models.inputs import judge_inputs
 from models.probabilities import CalibrationError
 from models.record import Calibrated, Evaluation, FitTemplates, SpectatorFinding
-from models.report import page as page_module
 from models.report.history import history_figure
 from models.report.page import ReportContent, render_report, write_report
-from models.report.picture import Picture, Section, save_pictures
+from models.report.picture import Picture, save_pictures
 from models.report.sentences import (
     NegativePolicy,
     agreement_sentence,
@@ -150,15 +147,6 @@ def test_a_picture_stands_in_the_section_of_its_topic(content: ReportContent) ->
     page = render_report(replace(content, pictures=[replace(HISTORY, section="roc", caption="a curve"), HISTORY]))
     places = [page.index(text) for text in ('id="roc"', "a curve</fig", 'id="training"', "each epoch</fig")]
     assert places == sorted(places)
-
-
-def test_every_section_a_picture_may_have_shows_its_pictures_once(content: ReportContent, whole: Evaluation) -> None:
-    sections: Sequence[Section] = get_args(Section)
-    pictures = [replace(HISTORY, section=section, caption=f"of {section}.") for section in sections]
-    page = render_report(replace(content, evaluation=whole, pictures=pictures))
-    assert sorted(re.findall(r"<figcaption>of (\w+)\.</figcaption>", page)) == sorted(sections)
-    template = Path(page_module.__file__).with_name("report.html").read_text(encoding="utf-8")
-    assert sorted(re.findall(r'pictures\("(\w+)"\)', template)) == sorted(sections)
 
 
 def test_the_page_holds_the_same_picture_as_the_folder(content: ReportContent, tmp_path: Path) -> None:

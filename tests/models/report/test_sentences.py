@@ -5,7 +5,7 @@ import re
 import pytest
 
 from models.agreement import Agreement
-from models.overtraining import AucGap, Overtraining, ScoreDistance, Verdict
+from models.overtraining import Gap, Overtraining, ScoreDistance, Verdict
 from models.report.sentences import agreement_sentence, overtraining_sentence
 from models.scored import Measured
 
@@ -15,7 +15,7 @@ def overtrained(
 ) -> Overtraining:
     distance = ScoreDistance(Measured(0.03, 0.01), 0.5, 0.005, chance, 0.001, 1e4, 0.02, classes)
     worst: Verdict = "harmful" if "harmful" in (auc, classes) else max(auc, classes, key=len)
-    return Overtraining(distance, distance, AucGap(gap, 0.01, auc), worst)
+    return Overtraining(distance, distance, Gap(gap, 0.01, auc), worst)
 
 
 @pytest.mark.parametrize(

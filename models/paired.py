@@ -1,0 +1,157 @@
+"""Paired differences of two networks with several outputs, on the same events.
+
+Owns the differences of the two numbers by which such networks are known, with errors in which what both have in common
+cancels event by event, and the table of which difference is a gain to whom. That of a single score is in ``metrics``.
+Weights are physics weights.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from models.heads import JudgedAs
+from models.ladder import area, ladder_of, placements
+from models.metrics import auc_difference
+from models.scored import LIGHTEST, Floats, Measured, ScoredEvents, effective_events, scored_events
+from pipeline.errors import DataError
+
+Scores = NDArray[np.floating]
+
+FEWEST_EVENTS = 2.0 - 1e-9
+"""Effective events of a class from which on there is an error."""
+
+
+def mean_auc_difference(
+    scores_a: NDArray[np.floating], scores_b: NDArray[np.floating], truths: NDArray[np.bool_], weights: ArrayLike
+) -> Measured:
+    """Compute the difference a - b of the mean AUC over outputs, each of which tells its own events from all others.
+
+    An event's placement counts in the AUC of every output, so the deviations are added up event by event before they
+    are squared; of one output this is `models.metrics.auc_difference`.
+
+    Args:
+        scores_a: shape ``(n_events, n_outputs)``.
+        scores_b: as ``scores_a``.
+        truths: which events are those of an output, ``(n_events, n_outputs)``.
+        weights: shape ``(n_events,)``.
+
+    Raises:
+        DataError: as in `models.metrics.weighted_roc`, for any output.
+
+    References:
+        E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837 (covariance from placements).
+
+    """
+    found = [
+        _deviations(scored_events(a, truth, weights), scored_events(b, truth, weights))
+        for a, b, truth in zip(scores_a.T, scores_b.T, truths.T, strict=True)
+    ]
+    value = float(np.mean([difference for difference, _ in found]))
+    return Measured(value, _root_of_squares(np.mean([deviations for _, deviations in found], axis=0)))
+
+
+def rms_difference(
+    residuals_a: NDArray[np.floating],
+    residuals_b: NDArray[np.floating],
+    weights: ArrayLike,
+    units: Sequence[float] | None = None,
+) -> Measured:
+    """Compute the difference a - b of the mean root mean square of residuals, over quantities.
+
+    The error is that to first order: an event deviates by (r² - RMS²) / (2 RMS), which is added up over quantities, and
+    what it does in a and in b is subtracted, before it is squared. It is NaN where one of two different RMS is 0.
+
+    Args:
+        residuals_a: shape ``(n_events, n_quantities)``.
+        residuals_b: as ``residuals_a``.
+        weights: shape ``(n_events,)``.
+        units: what an RMS is divided by before the mean, ``(n_quantities,)``; 1 by default.
+
+    Raises:
+        DataError: residuals are not finite, shapes differ, or the weights add up to nothing positive.
+
+    """
+    total = np.asarray(weights, dtype=np.float64)
+    squares = [np.square(one, dtype=np.float64) for one in (residuals_a, residuals_b)]
+    if not all(one.shape == squares[0].shape and one.shape[:1] == total.shape for one in squares):
+        shapes = " and ".join(str(one.shape) for one in squares)
+        raise DataError(f"residuals of the same events and quantities are needed; received {shapes}")
+    if not all(np.isfinite(one).all() for one in (*squares, total)) or total.sum() < LIGHTEST:
+        raise DataError("residuals and weights are needed as finite numbers, and a positive sum of weights")
+    rms = [np.sqrt(np.maximum(total @ one / total.sum(), 0.0)) for one in squares]
+    scale = np.ones(rms[0].size) if units is None else np.asarray(units, dtype=np.float64)
+    value = float(np.mean((rms[0] - rms[1]) / scale))
+    n = effective_events(total)
+    if np.array_equal(*squares):
+        return Measured(value, 0.0)
+    if n < FEWEST_EVENTS or not np.all(rms):
+        return Measured(value, float("nan"))
+    a, b = ((one - level**2) / (2.0 * level * scale) for one, level in zip(squares, rms, strict=True))
+    deviations = total / total.sum() * np.mean(a - b, axis=1)
+    return Measured(value, _root_of_squares(deviations * np.sqrt(n / (n - 1.0))))
+
+
+def _deviations(a: ScoredEvents, b: ScoredEvents) -> tuple[float, Floats]:
+    """Return the difference of two AUCs, and by how much each event moves it, ``(n_events,)``."""
+    ladders = ladder_of(a), ladder_of(b)
+    difference = area(ladders[0]) - area(ladders[1])
+    shares = placements(a, ladders[0]) - placements(b, ladders[1]) - difference
+    weights = a.every_weight().copy()
+    for members in (a.is_signal, ~a.is_signal):
+        n = effective_events(weights[members])
+        spread = np.sqrt(n / (n - 1.0)) if n >= FEWEST_EVENTS else float("nan")
+        weights[members] *= spread / weights[members].sum()
+    return difference, weights * shares
+
+
+def _root_of_squares(deviations: Floats) -> float:
+    error = float(np.sqrt(np.dot(deviations, deviations)))
+    # What is left of scores that are the same is rounding.
+    return error if not error <= 1e-12 else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What events are: indices of classes and weights, ``(n_events,)``, and targets ``(n_events, n_targets)``."""
+
+    label: NDArray[np.integer]
+    target: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
+Gain = Callable[[Scores, Scores, Truth], Measured]
+"""Scores of a, scores of b, what the events are → by how much a is better than b."""
+
+
+def _gain_of_signal(a: Scores, b: Scores, truth: Truth) -> Measured:
+    return auc_difference(a, b, truth.label, truth.weight)
+
+
+def _gain_of_classes(a: Scores, b: Scores, truth: Truth) -> Measured:
+    return mean_auc_difference(a, b, truth.label[:, np.newaxis] == np.arange(a.shape[1]), truth.weight)
+
+
+def _gain_of_flags(a: Scores, b: Scores, truth: Truth) -> Measured:
+    return mean_auc_difference(a, b, truth.target > 0, truth.weight)
+
+
+def _gain_of_quantities(a: Scores, b: Scores, truth: Truth) -> Measured:
+    of_b, of_a = (predicted.astype(np.float64) - truth.target for predicted in (b, a))
+    return rms_difference(of_b, of_a, truth.weight, _spreads(truth) if truth.target.shape[1] > 1 else None)
+
+
+def _spreads(truth: Truth) -> list[float]:
+    """Return the standard deviation of each quantity, in which several are measured alike."""
+    weights = truth.weight / truth.weight.sum()
+    squares = weights @ (truth.target - weights @ truth.target) ** 2
+    return [float(np.sqrt(square)) if square > 0.0 else 1.0 for square in squares]
+
+
+GAINS: Mapping[JudgedAs, Gain] = {
+    "signal": _gain_of_signal,
+    "class": _gain_of_classes,
+    "flags": _gain_of_flags,
+    "quantities": _gain_of_quantities,
+}
