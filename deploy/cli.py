@@ -169,7 +169,7 @@ def promote(
     """Make a version champion by hand, for instance to go back to the one before."""
     if "/" not in model:
         raise DeclarationError(f"received {model!r}; which version? write {model}/3, for instance")
-    from flows.tracking import promote_by_hand
+    from flows.tracking.registry import promote_by_hand
 
     _say(promote_by_hand(model), as_json, lines("model", "champion", "previous"))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows.experiment import Experiment, ExperimentFile
-from flows.tracking import TrackedRun
+from flows.tracking.runs import TrackedRun
 from models.anatomy import Layer
 from models.bundle import Bundle
 from models.overtraining import learning_curve

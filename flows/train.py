@@ -25,7 +25,8 @@ from flows.promote import Decision, decide
 from flows.provenance import code_version, software
 from flows.resumption import Workplace, training_key, workplace
 from flows.steps import Run, directly
-from flows.tracking import TrackedRun, champion_version, fetch, promotion_lock, set_champion, tracked_run
+from flows.tracking.registry import champion_version, fetch, promotion_lock, register, set_champion
+from flows.tracking.runs import TrackedRun, tracked_run
 from models.anatomy import layers_of
 from models.backend import backend_name
 from models.build import build, head_of, scoring_network
@@ -293,7 +294,7 @@ def _provenance(
 
 def register_bundle(file: ExperimentFile, bundle: Bundle, evaluation: Evaluation, tracked: TrackedRun) -> str:
     """Register the bundle under the experiment's name and return its version."""
-    return tracked.register(bundle, file.content.name, final_metrics(evaluation))
+    return register(tracked, bundle, file.content.name, final_metrics(evaluation))
 
 
 def promote_if_better(

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from deploy.cli import main
-from flows.tracking import connect
+from flows.tracking.server import connect
 
 ROOMS = ("pipeline", "models", "flows", "deploy")
 
@@ -257,7 +257,7 @@ def test_a_refusal_is_one_message_on_standard_error_and_a_status(
 def test_what_happens_is_logged_to_standard_error_where_one_wants_it(winnow, trained_copy):
     ended = winnow("--verbose", "promote", "gaussians/3", "--json")
     assert ended.json["champion"] == "3"
-    assert "INFO flows.tracking: gaussians version 3 is champion (before: 2)" in ended.err
+    assert "INFO flows.tracking.registry: gaussians version 3 is champion (before: 2)" in ended.err
 
 
 def in_a_process(tmp_path: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
