@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.interruption import listen
-from deploy.wording import lines, report_text, scored_text, trained_text
+from deploy.wording import compared_text, lines, report_text, scored_text, trained_text
 from pipeline.errors import DeclarationError, WinnowError
 
 app = typer.Typer(
@@ -118,6 +118,29 @@ def train(experiment: ExperimentPath, as_json: AsJson = False, as_flow: AsFlow =
 
             record = train_experiment(file, progress=progress).to_json()
     _say(record, as_json, trained_text)
+
+
+@app.command()
+def compare(
+    experiments: Annotated[list[Path], typer.Argument(metavar="EXPERIMENT…", help="Experiment files (TOML).")],
+    seeds: Annotated[int, typer.Option(min=1, help="Train each network from so many seeds.")] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the page and its numbers.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train several experiments on the same split and rank them, with the errors of their differences."""
+    from flows.experiment import load_experiment
+
+    files = [load_experiment(path) for path in experiments]
+    from deploy.progress_bars import progress_bars
+
+    with _quiet_tensorflow(), progress_bars(not quiet) as progress:
+        from flows.compare import compare_experiments
+
+        record = compare_experiments(files, seeds, out and out.absolute(), progress).to_json()
+    _say(record, as_json, compared_text)
+    if record["failures"]:
+        raise typer.Exit(DONE_IN_PART)
 
 
 @app.command()

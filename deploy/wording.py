@@ -75,6 +75,46 @@ def scored_text(record: Any) -> str:
     return "\n".join(said)
 
 
+def compared_text(record: Any) -> str:
+    """Say which network is best on the same events, and how sure that is: a table with one line for each."""
+    has_seeds = any(line["spread"] is not None for line in record["board"])
+    header = ["", "AUC", "lead of the best", "p (adjusted)", *["spread over seeds"] * has_seeds]
+    header += [f"background at {100 * one:g} %" for one in record["signal_efficiencies"]]
+    rows = [_of_place(place, line, has_seeds) for place, line in enumerate(record["board"], 1)]
+    seeds = f", each network from {record['seeds']} seeds" if record["seeds"] > 1 else ", each network from one seed"
+    said = [f"{record['test_events']:,} test events, the same for all{seeds}", *_table([header, *rows])]
+    said += [f"failed: {who}: {problem}" for who, problem in record["failures"].items()]
+    return "\n".join([*said, f"page            {record['page']}", f"MLflow run      {record['run_id']}"])
+
+
+def _of_place(place: int, line: Any, has_seeds: bool) -> list[str]:
+    name = f"{place}. {line['name']}" + (" (baseline)" if line["kind"] == "baseline" else "")
+    lead = ["best", ""] if place == 1 else [_measured(line["lead"]), _number(line["adjusted_p_value"], ".2g")]
+    spread = ["-" if line["spread"] is None else f"{line['spread']:.5f}"] * has_seeds
+    return [name, _measured(line["auc"]), *lead, *spread, *(_measured(one, 100, 2) for one in line["backgrounds"])]
+
+
+def _measured(found: Any, times: int = 1, decimals: int = 5) -> str:
+    value, error = (_number(found[key] and found[key] * times, f".{decimals}f") for key in ("value", "error"))
+    return f"{value} ± {error}" + (" %" if times == 100 else "")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "?" if value is None else f"{value:{form}}"
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Return lines whose columns are as wide as they need to be, the first one flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
 def _of_class(found: Any) -> str:
     negative = f", {found['negative_weights']:,} of negative weight" if found["negative_weights"] else ""
     weights = f"sum of weights {found['sum_of_weights']:.6g}, {found['effective_events']:,.1f} effective events"

@@ -62,11 +62,11 @@ def evaluate_networks(
     graphs = [ScoringGraph(network.graph) for network in exported]
     n_tested = sum(len(dataset.part("test")) for dataset in datasets)
     progress("evaluate, score", 0, n_tested)
-    train, validation, test = (_scored(graphs, datasets, part, experiment.split) for part in PARTS)
+    train, validation, test = (scored_part(graphs, datasets, part, experiment.split) for part in PARTS)
     rivals = {}
     for name in experiment.evaluation.baselines:
         progress(f"evaluate, baseline {name}", 0, n_tested)
-        if (scores := _had(f"baseline {name!r}", partial(_baseline_scores, name, datasets, experiment))) is not None:
+        if (scores := _had(f"baseline {name!r}", partial(baseline_scores, name, datasets, experiment))) is not None:
             rivals[name] = scores
     progress("evaluate, inputs", 0, n_tested)
     inputs = _had("importance of inputs", partial(_input_findings, graphs[0], datasets[0], seed))
@@ -122,7 +122,7 @@ def _warn_of_problems(evaluation: Evaluation) -> None:
         log.warning("there is no calibration: %s", evaluation.calibrated.problem)
 
 
-def _scored(
+def scored_part(
     graphs: Sequence[ScoringGraph], datasets: Sequence[PreparedDataset], part: str, split: SplitSpec
 ) -> ScoredPart:
     """Return the events of a part of all folds; their weights together stand for the whole sample."""
@@ -204,7 +204,7 @@ def _named_groups(manifest: Manifest) -> dict[str, Kind]:
     }
 
 
-def _baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment: Experiment) -> NDArray[np.float64]:
+def baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment: Experiment) -> NDArray[np.float64]:
     """Return a baseline's scores of the test events, with folds each by one that was trained without them."""
     seed, split, scores = experiment.experiment.seed, experiment.split, []
     for dataset in datasets:

@@ -111,7 +111,7 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
         with _whole_or_none(folder), ExitStack() as places:
             trained, exported = [], []
             for dataset in datasets:
-                place = places.enter_context(_workplace_of(file, dataset))
+                place = places.enter_context(workplace_of(file, dataset))
                 trained.append(run(train_network, file, dataset, place, tracked, progress))
                 exported.append(run(export_network, file, dataset, trained[-1], folder))
             records = tuple(network.record for network in trained)
@@ -145,15 +145,26 @@ def begin_run(file: ExperimentFile, tracked: TrackedRun) -> Path:
 
 def prepare_events(file: ExperimentFile, tracked: TrackedRun, progress: Progress) -> tuple[PreparedDataset, ...]:
     """Prepare the events, once for each fold, refuse those that can judge nothing, and record which they are."""
+    prepared = prepare_folds(file, progress)
+    record_events(file, prepared, tracked)
+    return prepared
+
+
+def prepare_folds(file: ExperimentFile, progress: Progress) -> tuple[PreparedDataset, ...]:
+    """Prepare the events, once for each fold, and refuse those that can judge nothing."""
     folds = range(file.content.split.folds)
     prepared = tuple(prepare(file.content, file.folder, datasets(), progress, fold=fold) for fold in folds)
     if len(prepared) > 1:  # otherwise `prepare` has looked at each part already
         require_judgeable(prepared, file.content.split)
+    return prepared
+
+
+def record_events(file: ExperimentFile, prepared: Sequence[PreparedDataset], tracked: TrackedRun) -> None:
+    """Record which events went in, and where they went."""
     manifest = prepared[0].manifest
     tracked.log_dataset(file.content.name, manifest.content, [f"{f.path} sha256:{f.sha256}" for f in manifest.files])
     tracked.log_metrics({f"events_{name}": float(n) for name, n in manifest.events.model_dump().items()})
     tracked.log_table(_columns_of(cut_flow_rows(manifest)), "cut_flow.json")
-    return prepared
 
 
 def _columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -169,7 +180,7 @@ def _whole_or_none(folder: Path) -> Iterator[None]:
         raise
 
 
-def _workplace_of(file: ExperimentFile, dataset: PreparedDataset) -> AbstractContextManager[Workplace]:
+def workplace_of(file: ExperimentFile, dataset: PreparedDataset) -> AbstractContextManager[Workplace]:
     """Return the place that a training has until its version is registered; a kill before that loses no epoch."""
     key = training_key(file.content, dataset.manifest, backend_name())
     return workplace(key, file.content.training.checkpoint_seconds)

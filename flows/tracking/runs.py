@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from flows.home import home
 from flows.tracking.server import ABSENT, answering, connect, tracking_address
+from pipeline.dotted import flattened
 
 TRAINED_MODELS = {"mlflow.experimentKind": "custom_model_development"}
 """Lets MLflow open an experiment on the pages for trained models, not on those for language models."""
@@ -39,7 +40,7 @@ class TrackedRun:
 
     def log_parameters(self, document: Mapping[str, Any]) -> None:
         """Record a nested document as parameters with dotted names."""
-        mlflow.log_params({_allowed_name(key): str(value)[:6000] for key, value in _flattened(document)})
+        mlflow.log_params({_allowed_name(key): str(value)[:6000] for key, value in flattened(document)})
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
@@ -143,17 +144,6 @@ def _allowed_name(key: str) -> str:
 def _that_fit(files: Sequence[str]) -> list[str]:
     sizes = accumulate(len(file) + 8 for file in files)
     return [file for file, size in zip(files, sizes, strict=True) if size < LONGEST_SOURCE]
-
-
-def _flattened(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in document.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flattened(value, f"{prefix}{key}.")
-        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-            for i, item in enumerate(value):
-                yield from _flattened(item, f"{prefix}{key}.{item.get('name', i)}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def run_address(run_id: str) -> str:

@@ -67,7 +67,9 @@ def modules_after(*arguments: str) -> tuple[str, set[str]]:
     return ended.stdout, set(ended.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["score", "--help"], ["report", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["compare", "--help"], ["score", "--help"], ["report", "--help"]]
+)
 def test_help_imports_nothing_heavy(arguments):
     out, modules = modules_after(*arguments)
     assert "Usage: winnow" in out
@@ -76,7 +78,7 @@ def test_help_imports_nothing_heavy(arguments):
 
 def test_help_names_every_command(winnow):
     names = {line.split()[0] for line in winnow("--help").out.partition("Commands:")[2].splitlines() if line.strip()}
-    assert {"simulate", "check", "train", "score", "promote", "report", "serve", "schedule", "up"} <= names
+    assert {"simulate", "check", "train", "compare", "score", "promote", "report", "serve", "schedule", "up"} <= names
 
 
 def test_scoring_with_a_bundle_imports_no_network_library(trained, tmp_path):
@@ -115,6 +117,18 @@ def test_train_prints_one_json_object_and_nothing_else(winnow, trained_copy):
     assert (ended.json["version"], ended.json["promoted"]) == ("4", False)
     assert ended.json["auc"] == trained_copy.outcome.evaluation.auc.value
     assert "running directly, without Prefect" in ended.err
+
+
+def test_compare_ranks_networks_without_registering_any_and_says_which_one_failed(winnow, trained_copy):
+    hopeless = trained_copy.file.path.with_name("hopeless.toml")
+    hopeless.write_text(trained_copy.file.text.replace("learning_rate = 1e-3", "learning_rate = 1e30"))
+    ended = winnow("compare", trained_copy.file.path, hopeless, "--out", "compared", "--json")
+    assert ended.status == 3, ended
+    [line] = ended.json["board"]
+    assert (line["name"], line["auc"]["value"]) == ("gaussians", trained_copy.outcome.evaluation.auc.value)
+    assert ended.json["failures"].keys() == {f"hopeless seed {trained_copy.file.content.experiment.seed}"}
+    assert {path.name for path in Path("compared").iterdir()} == {"comparison.html", "comparison.json"}
+    assert {v.version for v in connect().search_model_versions("name = 'gaussians'")} == {1, 2, 3}
 
 
 def test_score_prints_one_json_object_and_nothing_else(winnow, trained, tmp_path):
@@ -205,6 +219,8 @@ REFUSED = {
     ),
     "an experiment file with problems": (["train", "wrong.toml"], 2, "wrong.toml: 4 problems"),
     "an experiment file that is not there": (["train", "gone.toml"], 2, "gone.toml"),
+    "an experiment against itself": (["compare", "{experiment}", "{experiment}"], 2, "two experiments would be called"),
+    "no seed": (["compare", "{experiment}", "--seeds", "0"], 2, "Invalid value for '--seeds'"),
     "an unknown model": (["score", "gausians", "{new}", "--out", "o"], 1, "(did you mean 'gaussians'?)"),
     "a folder that is no bundle": (["score", "./gaussians", "{new}", "--out", "o"], 1, "./gaussians is no bundle"),
     "no bundle to report on": (["report", "./gaussians"], 1, "./gaussians is neither a bundle's folder nor a run's"),
