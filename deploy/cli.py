@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.interruption import listen
-from deploy.wording import compared_text, lines, report_text, scored_text, trained_text
+from deploy.wording import compared_text, lines, report_text, scored_text, trained_text, tuned_text
 from pipeline.errors import DeclarationError, WinnowError
 
 app = typer.Typer(
@@ -141,6 +141,28 @@ def compare(
     _say(record, as_json, compared_text)
     if record["failures"]:
         raise typer.Exit(DONE_IN_PART)
+
+
+@app.command()
+def tune(
+    experiment: ExperimentPath,
+    trials: Annotated[int | None, typer.Option(min=1, help="In all, instead of the file's number.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Begin no trial after this.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the tuned experiment file.")] = Path(),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search for settings with a lower validation loss, as [tune] says; a search that was ended goes on."""
+    from flows.experiment import load_experiment
+
+    file = load_experiment(experiment)
+    from deploy.progress_bars import progress_bars
+
+    with _quiet_tensorflow(), progress_bars(not quiet) as progress:
+        from flows.tune import tune_experiment
+
+        record = tune_experiment(file, trials, timeout, out.absolute(), progress).to_json()
+    _say(record, as_json, tuned_text)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 Owns the texts of results. Imports nothing heavy, since every command needs it.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,34 @@ def compared_text(record: Any) -> str:
     said = [f"{record['test_events']:,} test events, the same for all{seeds}", *_table([header, *rows])]
     said += [f"failed: {who}: {problem}" for who, problem in record["failures"].items()]
     return "\n".join([*said, f"page            {record['page']}", f"MLflow run      {record['run_id']}"])
+
+
+def tuned_text(record: Any) -> str:
+    """Say which values are best, and what that is worth."""
+    counts, best, declared = record["counts"], record["best"], record["declared"]
+    better = f"; as declared {declared:.5f}, which is {record['improvement']:.5f} more" if declared is not None else ""
+    if best["is_declared"]:
+        better = ", as declared: no other values are better"
+    said = [
+        f"trials          {counts['complete']} complete, {counts['pruned']} ended early, {counts['failed']} failed",
+        f"best            validation loss {best['loss']:.5f} in trial {best['number']}{better}",
+        *(f"                {name} = {_shown(value)}" for name, value in best["values"].items()),
+    ]
+    if record["importance"]:
+        shares = (f"{name} {share:.2f}" for name, share in record["importance"].items())
+        said.append(f"importance      {', '.join(shares)}")
+    said += [
+        f"written         {record['written']}",
+        f"study           {record['study']}",
+        f"MLflow run      {record['run_id']}",
+        f"The loss of the best of {len(record['trials'])} trials is optimistic. No test event was looked at:"
+        " `winnow compare` of both files says what the values are worth.",
+    ]
+    return "\n".join(said)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
 
 
 def _of_place(place: int, line: Any, has_seeds: bool) -> list[str]:

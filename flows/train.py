@@ -44,7 +44,7 @@ from models.companions import columns_of_cuts
 from models.export import assert_parity, export_onnx
 from models.folds import NEW, KnownEvents
 from models.record import Evaluation
-from models.training import TrainingRecord, train, training_events
+from models.training import EpochWatch, TrainingRecord, nobody_objects, train, training_events
 from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
 from pipeline.errors import BundleError, RegistryError
 from pipeline.prepare import prepare
@@ -187,7 +187,12 @@ def workplace_of(file: ExperimentFile, dataset: PreparedDataset) -> AbstractCont
 
 
 def train_network(
-    file: ExperimentFile, dataset: PreparedDataset, place: Workplace, tracked: TrackedRun, progress: Progress
+    file: ExperimentFile,
+    dataset: PreparedDataset,
+    place: Workplace,
+    tracked: TrackedRun,
+    progress: Progress,
+    watch: EpochWatch = nobody_objects,
 ) -> TrainedNetwork:
     """Build the network, train it or go on training it, and record every epoch."""
     experiment, transform = file.content, dataset.manifest.transform
@@ -202,6 +207,7 @@ def train_network(
         seed,
         place.checkpoints,
         progress,
+        watch,
     )
     _log_training(tracked, record, f"fold_{dataset.manifest.fold}/" if experiment.split.folds > 1 else "")
     return TrainedNetwork(network, record)

@@ -68,7 +68,15 @@ def modules_after(*arguments: str) -> tuple[str, set[str]]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["compare", "--help"], ["score", "--help"], ["report", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["compare", "--help"],
+        ["tune", "--help"],
+        ["score", "--help"],
+        ["report", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(arguments):
     out, modules = modules_after(*arguments)
@@ -78,7 +86,19 @@ def test_help_imports_nothing_heavy(arguments):
 
 def test_help_names_every_command(winnow):
     names = {line.split()[0] for line in winnow("--help").out.partition("Commands:")[2].splitlines() if line.strip()}
-    assert {"simulate", "check", "train", "compare", "score", "promote", "report", "serve", "schedule", "up"} <= names
+    assert {
+        "simulate",
+        "check",
+        "train",
+        "compare",
+        "tune",
+        "score",
+        "promote",
+        "report",
+        "serve",
+        "schedule",
+        "up",
+    } <= names
 
 
 def test_scoring_with_a_bundle_imports_no_network_library(trained, tmp_path):
@@ -128,6 +148,17 @@ def test_compare_ranks_networks_without_registering_any_and_says_which_one_faile
     assert (line["name"], line["auc"]["value"]) == ("gaussians", trained_copy.outcome.evaluation.auc.value)
     assert ended.json["failures"].keys() == {f"hopeless seed {trained_copy.file.content.experiment.seed}"}
     assert {path.name for path in Path("compared").iterdir()} == {"comparison.html", "comparison.json"}
+    assert {v.version for v in connect().search_model_versions("name = 'gaussians'")} == {1, 2, 3}
+
+
+def test_tune_writes_the_experiment_with_the_best_values_and_registers_nothing(winnow, trained_copy, tmp_path):
+    searched = trained_copy.file.path.with_name("searched.toml")
+    searched.write_text(trained_copy.file.text + '[tune.search]\n"model.options.dropout" = { low = 0.0, high = 0.5 }\n')
+    ended = winnow("tune", searched, "--trials", "1", "--json")
+    assert (ended.status, ended.json["written"]) == (0, str(tmp_path / "searched-tuned.toml")), ended
+    history = trained_copy.outcome.trainings[0].history
+    assert ended.json["declared"] == ended.json["best"]["loss"] == min(epoch["validation_loss"] for epoch in history)
+    assert (ended.json["counts"]["complete"], ended.json["improvement"]) == (1, 0.0)
     assert {v.version for v in connect().search_model_versions("name = 'gaussians'")} == {1, 2, 3}
 
 
@@ -220,6 +251,7 @@ REFUSED = {
     "an experiment file with problems": (["train", "wrong.toml"], 2, "wrong.toml: 4 problems"),
     "an experiment file that is not there": (["train", "gone.toml"], 2, "gone.toml"),
     "an experiment against itself": (["compare", "{experiment}", "{experiment}"], 2, "two experiments would be called"),
+    "no search that is declared": (["tune", "{experiment}"], 2, '"model.options.dropout" = { low = 0.0, high = 0.5 }'),
     "no seed": (["compare", "{experiment}", "--seeds", "0"], 2, "Invalid value for '--seeds'"),
     "an unknown model": (["score", "gausians", "{new}", "--out", "o"], 1, "(did you mean 'gaussians'?)"),
     "a folder that is no bundle": (["score", "./gaussians", "{new}", "--out", "o"], 1, "./gaussians is no bundle"),
