@@ -97,7 +97,7 @@ def tuned_text(record: Any) -> str:
     said = [
         f"trials          {counts['complete']} complete, {counts['pruned']} ended early, {counts['failed']} failed",
         f"best            validation loss {best['loss']:.5f} in trial {best['number']}{better}",
-        *(f"                {name} = {_shown(value)}" for name, value in best["values"].items()),
+        *(f"                {name} = {_shown(value)}" for name, value in best["settings"].items()),
     ]
     if record["importance"]:
         shares = (f"{name} {share:.2f}" for name, share in record["importance"].items())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import optuna
 
 NAME = "winnow"
-DECLARED, PROBLEM, RUN, EPOCHS, VALUES = "declared", "problem", "run", "epochs", "values"
+DECLARED, PROBLEM, RUN, EPOCHS, SETTINGS = "declared", "problem", "run", "epochs", "settings"
 """What a trial has besides its parameters, under the names that it has in Optuna."""
 
 FEWEST_FOR_IMPORTANCE = 8
@@ -32,12 +32,12 @@ State = Literal["complete", "pruned", "failed"]
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial that has ended: its values, its loss (of a pruned one the last) and what became of it."""
+    """A trial that has ended: its settings, its loss (of a pruned one the last) and what became of it."""
 
     number: int
     state: State
     is_declared: bool
-    values: dict[str, Any]
+    settings: dict[str, Any]
     loss: float | None
     epochs: int
     run_id: str | None
@@ -52,8 +52,8 @@ class Trial:
         self._trial, self.number = trial, trial.number
         self.is_declared = bool(trial.user_attrs.get(DECLARED))
         drawn = {k: axis for k, axis in search.items() if not self.is_declared or axis.contains(declared[k])}
-        self.values = {name: _drawn(trial, name, axis) for name, axis in drawn.items()}
-        trial.set_user_attr(VALUES, json.dumps(self.values))
+        self.settings = {name: _drawn(trial, name, axis) for name, axis in drawn.items()}
+        trial.set_user_attr(SETTINGS, json.dumps(self.settings))
 
     def remember(self, **what: Any) -> None:
         """Keep something with the trial."""
@@ -125,7 +125,7 @@ class Study:
                 number=trial.number,
                 state=states[trial.state.name],
                 is_declared=bool(trial.user_attrs.get(DECLARED)),
-                values=json.loads(trial.user_attrs[VALUES]),
+                settings=json.loads(trial.user_attrs[SETTINGS]),
                 loss=trial.value,
                 epochs=int(trial.user_attrs.get(EPOCHS, 0)),
                 run_id=trial.user_attrs.get(RUN),

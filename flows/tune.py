@@ -137,7 +137,7 @@ def _train(search: _Search, trial: Trial, progress: Progress) -> TrainingRecord:
     with nested_run(search.tracked, f"trial {trial.number}") as tracked:
         trial.remember(**{RUN: tracked.run_id})
         tracked.log_tags({"winnow.trial": "failed"})  # until it is known to be something else
-        content = with_values(tomllib.loads(search.file.text), trial.values)
+        content = with_values(tomllib.loads(search.file.text), trial.settings)
         file = search.file.model_copy(update={"content": content})
         begin_run(file, tracked)
 
@@ -165,11 +165,11 @@ def _outcome(search: _Search, study: Path, target: Path) -> TuningOutcome:
         raise TrainingError("\n  ".join([f"none of {len(trials)} trials was complete", *problems[:5]]))
     best = min(complete, key=lambda trial: (trial.loss, trial.number))
     declared = next((trial.loss for trial in complete if trial.is_declared), None)
-    remark = _remark(search.file, best.values, best.loss, declared, len(trials))
+    remark = _remark(search.file, best.settings, best.loss, declared, len(trials))
     return TuningOutcome(
         run_id=search.tracked.run_id,
         study=study,
-        written=write_tuned(search.file, best.values, target, remark),
+        written=write_tuned(search.file, best.settings, target, remark),
         best=best,
         declared=declared,
         trials=trials,

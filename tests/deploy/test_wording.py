@@ -45,7 +45,12 @@ def test_with_one_seed_there_is_no_spread_and_the_comparison_says_so():
 
 TUNED = {
     "counts": {"complete": 5, "pruned": 2, "failed": 1},
-    "best": {"number": 4, "loss": 0.41234, "is_declared": False, "values": {"training.batch_size": 256, "a.b": [8, 8]}},
+    "best": {
+        "number": 4,
+        "loss": 0.41234,
+        "is_declared": False,
+        "settings": {"training.batch_size": 256, "a.b": [8, 8]},
+    },
     "declared": 0.42,
     "improvement": 0.00766,
     "importance": {"training.batch_size": 0.75, "a.b": 0.25},

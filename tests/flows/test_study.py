@@ -34,10 +34,10 @@ def run(study: Study, *losses: float) -> Trial:
 def test_the_first_trial_is_the_experiment_as_declared_as_far_as_the_axes_know_its_values(tmp_path: Path) -> None:
     with open_study(tmp_path, SPEC, DECLARED, seed=1) as study:
         first, second = run(study, 0.5), run(study, 0.4)
-        assert (first.is_declared, first.values) == (True, {"training.rate": 1e-3, "training.widths": [8]})
-        assert second.values.keys() == DECLARED.keys()
-        assert second.values["training.widths"] in ([8], [16, 16])
-        assert isinstance(second.values["training.n"], int)
+        assert (first.is_declared, first.settings) == (True, {"training.rate": 1e-3, "training.widths": [8]})
+        assert second.settings.keys() == DECLARED.keys()
+        assert second.settings["training.widths"] in ([8], [16, 16])
+        assert isinstance(second.settings["training.n"], int)
         assert [(one.number, one.state, one.loss) for one in study.trials] == [
             (0, "complete", 0.5),
             (1, "complete", 0.4),
@@ -70,7 +70,7 @@ def test_an_interrupted_trial_is_not_counted_and_its_values_are_tried_again(tmp_
     with open_study(tmp_path, SPEC, DECLARED, seed=1) as study:
         assert study.give_up_interrupted() == ["ab12"]
         assert [one.number for one in study.trials] == [0]
-        assert run(study, 0.4).values == interrupted.values
+        assert run(study, 0.4).settings == interrupted.settings
         assert study.give_up_interrupted() == []
         assert [one.number for one in study.trials] == [0, 2]
 
@@ -88,7 +88,7 @@ def test_the_same_seed_draws_the_same_and_going_on_draws_something_new(tmp_path:
         values = []
         for n_trials in pieces:
             with open_study(tmp_path / folder, SPEC, DECLARED, seed=3) as study:
-                values += [run(study, 0.5).values for _ in range(n_trials)]
+                values += [run(study, 0.5).settings for _ in range(n_trials)]
         drawn.append(values)
     assert drawn[0] == drawn[1]
     assert drawn[2][:2] == drawn[0][:2]
@@ -106,10 +106,10 @@ def test_the_setting_that_matters_is_the_important_one(tmp_path: Path) -> None:
     with open_study(tmp_path, SPEC, DECLARED, seed=1) as study:
         for _ in range(8):
             trial = study.ask()
-            study.complete(trial, float(trial.values.get("training.n", 9)))
+            study.complete(trial, float(trial.settings.get("training.n", 9)))
         assert study.importance() == {}  # the first one says nothing of what it does not have
         trial = study.ask()
-        study.complete(trial, float(trial.values["training.n"]))
+        study.complete(trial, float(trial.settings["training.n"]))
         found = study.importance()
     assert max(found, key=lambda name: found[name]) == "training.n"
     assert sum(found.values()) == pytest.approx(1.0)

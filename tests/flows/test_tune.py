@@ -89,7 +89,7 @@ def searched(folder: Path) -> Searched:
 def test_the_first_trial_is_the_experiment_as_declared(searched: Searched) -> None:
     first = searched.whole.trials[0]
     assert first.is_declared
-    assert first.values == {"training.epochs": 2}  # the others do not lie where it is searched
+    assert first.settings == {"training.epochs": 2}  # the others do not lie where it is searched
     assert searched.whole.declared == first.loss
 
 
@@ -97,13 +97,13 @@ def test_the_best_trial_is_better_and_its_values_lie_on_the_axes(searched: Searc
     best = searched.whole.best
     assert best.loss == min(trial.loss for trial in searched.whole.trials if trial.state == "complete")
     assert searched.whole.improvement == searched.whole.declared - best.loss > 0
-    assert 1e-3 <= best.values["training.learning_rate"] <= 1.0
+    assert 1e-3 <= best.settings["training.learning_rate"] <= 1.0
 
 
 def test_values_that_do_not_go_together_fail_and_cost_nothing_else(searched: Searched) -> None:
     failed = [trial for trial in searched.whole.trials if trial.state == "failed"]
     assert failed
-    assert {trial.values["training.epochs"] for trial in failed} == {1}
+    assert {trial.settings["training.epochs"] for trial in failed} == {1}
     assert "the full rate would never be reached" in failed[0].problem
 
 
@@ -125,7 +125,7 @@ def test_every_trial_is_a_run_within_that_of_the_search(searched: Searched) -> N
         assert run.info.status == ("FAILED" if trial.state == "failed" else "FINISHED")
     best = searched.whole.best
     run = runs[f"trial {best.number}"]
-    assert run.data.params["training.learning_rate"] == str(best.values["training.learning_rate"])
+    assert run.data.params["training.learning_rate"] == str(best.settings["training.learning_rate"])
     assert run.data.metrics["best_validation_loss"] == best.loss
 
 
@@ -139,7 +139,7 @@ def test_the_tuned_file_is_the_experiment_with_the_best_values(searched: Searche
     best, path = searched.whole.best, searched.folder / "out" / "searched-tuned.toml"
     tuned = load_experiment(path).content
     assert searched.whole.written == path
-    assert tuned.training.learning_rate == best.values["training.learning_rate"]
+    assert tuned.training.learning_rate == best.settings["training.learning_rate"]
     assert tuned.samples[0].files == (str(searched.folder / "events.csv"),)
     document, original = tomllib.loads(path.read_text()), tomllib.loads(EXPERIMENT)
     assert document.keys() == original.keys() - {"tune"}
