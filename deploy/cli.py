@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.interruption import listen
-from deploy.wording import lines, report_text, scored_text, trained_text
+from deploy.wording import compared_text, lines, report_text, scored_text, trained_text, tuned_text
 from pipeline.errors import DeclarationError, WinnowError
 
 app = typer.Typer(
@@ -128,6 +128,51 @@ def train(experiment: ExperimentPath, as_json: AsJson = False, as_flow: AsFlow =
 
 
 @app.command()
+def compare(
+    experiments: Annotated[list[Path], typer.Argument(metavar="EXPERIMENT…", help="Experiment files (TOML).")],
+    seeds: Annotated[int, typer.Option(min=1, help="Train each network from so many seeds.")] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the page and its numbers.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train several experiments on the same split and rank them, with the errors of their differences."""
+    from flows.experiment import load_experiment
+
+    files = [load_experiment(path) for path in experiments]
+    from deploy.progress_bars import progress_bars
+
+    with _quiet_tensorflow(), progress_bars(not quiet) as progress:
+        from flows.compare import compare_experiments
+
+        record = compare_experiments(files, seeds, out and out.absolute(), progress).to_json()
+    _say(record, as_json, compared_text)
+    if record["failures"]:
+        raise typer.Exit(DONE_IN_PART)
+
+
+@app.command()
+def tune(
+    experiment: ExperimentPath,
+    trials: Annotated[int | None, typer.Option(min=1, help="In all, instead of the file's number.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Begin no trial after this.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the tuned experiment file.")] = Path(),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search for settings with a lower validation loss, as [tune] says; a search that was ended goes on."""
+    from flows.experiment import load_experiment
+
+    file = load_experiment(experiment)
+    from deploy.progress_bars import progress_bars
+
+    with _quiet_tensorflow(), progress_bars(not quiet) as progress:
+        from flows.tune import tune_experiment
+
+        record = tune_experiment(file, trials, timeout, out.absolute(), progress).to_json()
+    _say(record, as_json, tuned_text)
+
+
+@app.command()
 def score(
     model: Annotated[str, typer.Argument(help="NAME, NAME@ALIAS, NAME/VERSION or a bundle folder.")],
     files: Annotated[list[str], typer.Argument(help="ROOT, CSV or Parquet files, or globs.")],
@@ -178,7 +223,7 @@ def promote(
     """Make a version champion by hand, for instance to go back to the one before."""
     if "/" not in model:
         raise DeclarationError(f"received {model!r}; which version? write {model}/3, for instance")
-    from flows.tracking import promote_by_hand
+    from flows.tracking.registry import promote_by_hand
 
     _say(promote_by_hand(model), as_json, lines("model", "champion", "previous"))
 

@@ -76,7 +76,7 @@ class ChampionSource:
     def _has_moved(self, held: ModelReference) -> bool:
         if "/" in self._reference or is_folder(self._reference):
             return False
-        from flows.tracking import version_of
+        from flows.tracking.registry import version_of
 
         return version_of(self._reference) != (held.name, held.version)
 

@@ -3,6 +3,7 @@
 Owns the texts of results. Imports nothing heavy, since every command needs it.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -78,6 +79,74 @@ def scored_text(record: Any) -> str:
         name = "" if file["input"] in file["error"] else f"{file['input']}: "
         said.append(f"quarantined: {name}{file['error']}")
     return "\n".join(said)
+
+
+def compared_text(record: Any) -> str:
+    """Say which network is best on the same events, and how sure that is: a table with one line for each."""
+    has_seeds = any(line["spread"] is not None for line in record["board"])
+    header = ["", "AUC", "lead of the best", "p (adjusted)", *["spread over seeds"] * has_seeds]
+    header += [f"background at {100 * one:g} %" for one in record["signal_efficiencies"]]
+    rows = [_of_place(place, line, has_seeds) for place, line in enumerate(record["board"], 1)]
+    seeds = f", each network from {record['seeds']} seeds" if record["seeds"] > 1 else ", each network from one seed"
+    said = [f"{record['test_events']:,} test events, the same for all{seeds}", *_table([header, *rows])]
+    said += [f"failed: {who}: {problem}" for who, problem in record["failures"].items()]
+    return "\n".join([*said, f"page            {record['page']}", f"MLflow run      {record['run_id']}"])
+
+
+def tuned_text(record: Any) -> str:
+    """Say which values are best, and what that is worth."""
+    counts, best, declared = record["counts"], record["best"], record["declared"]
+    better = f"; as declared {declared:.5f}, which is {record['improvement']:.5f} more" if declared is not None else ""
+    if best["is_declared"]:
+        better = ", as declared: no other values are better"
+    said = [
+        f"trials          {counts['complete']} complete, {counts['pruned']} ended early, {counts['failed']} failed",
+        f"best            validation loss {best['loss']:.5f} in trial {best['number']}{better}",
+        *(f"                {name} = {_shown(value)}" for name, value in best["settings"].items()),
+    ]
+    if record["importance"]:
+        shares = (f"{name} {share:.2f}" for name, share in record["importance"].items())
+        said.append(f"importance      {', '.join(shares)}")
+    said += [
+        f"written         {record['written']}",
+        f"study           {record['study']}",
+        f"MLflow run      {record['run_id']}",
+        f"The loss of the best of {len(record['trials'])} trials is optimistic. No test event was looked at:"
+        " `winnow compare` of both files says what the values are worth.",
+    ]
+    return "\n".join(said)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
+
+
+def _of_place(place: int, line: Any, has_seeds: bool) -> list[str]:
+    name = f"{place}. {line['name']}" + (" (baseline)" if line["kind"] == "baseline" else "")
+    lead = ["best", ""] if place == 1 else [_measured(line["lead"]), _number(line["adjusted_p_value"], ".2g")]
+    spread = ["-" if line["spread"] is None else f"{line['spread']:.5f}"] * has_seeds
+    return [name, _measured(line["auc"]), *lead, *spread, *(_measured(one, 100, 2) for one in line["backgrounds"])]
+
+
+def _measured(found: Any, times: int = 1, decimals: int = 5) -> str:
+    value, error = (_number(found[key] and found[key] * times, f".{decimals}f") for key in ("value", "error"))
+    return f"{value} ± {error}" + (" %" if times == 100 else "")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "?" if value is None else f"{value:{form}}"
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Return lines whose columns are as wide as they need to be, the first one flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
 
 
 def _of_class(found: Any) -> str:

@@ -5,20 +5,23 @@ the module that obeys it.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from flows.promote import METRICS, PromotionSpec
 from flows.schedule import ScheduleSpec
+from flows.search import TuneSpec, refused_values
 from models.build import ModelSpec, block_problems, head_of
 from models.evaluation import EvaluationSpec
 from models.heads import HEADS
 from models.questions import unanswerable
 from models.training import TrainingSpec
 from pipeline.dataset import hash_of
-from pipeline.declare import Declaration, read_declaration, read_toml
+from pipeline.declare import Declaration, declaration_error, read_declaration, read_toml
+from pipeline.dotted import with_value
 from pipeline.errors import nearest_spelling
 from pipeline.plan import DataSpec
 
@@ -52,6 +55,7 @@ class Experiment(DataSpec):
     evaluation: EvaluationSpec = EvaluationSpec()
     promotion: PromotionSpec = PromotionSpec()
     schedule: ScheduleSpec | None = None
+    tune: TuneSpec | None = None
 
     @model_validator(mode="after")
     def _head_fits_the_classes(self) -> "Experiment":
@@ -123,6 +127,13 @@ class Experiment(DataSpec):
         return self
 
     @model_validator(mode="after")
+    def _search_touches_no_test_event(self) -> "Experiment":
+        if self.tune and self.split.folds > 1:
+            msg = f"tune: with split.folds = {self.split.folds} every event tests a network, also those of a search"
+            raise ValueError(f"{msg}; search with folds = 1, and write what is found into the file with folds")
+        return self
+
+    @model_validator(mode="after")
     def _bins_are_of_spectators(self) -> "Experiment":
         spectators = self.features.spectators
         for point in self.evaluation.working_points:
@@ -164,5 +175,26 @@ def load_experiment(path: Path | str) -> ExperimentFile:
             received, what is allowed, and the nearest spelling.
     """
     path = Path(path)
-    content = read_declaration(read_toml(path), Experiment, str(path))
+    document = read_toml(path)
+    content = read_declaration(document, Experiment, str(path))
+    if problems := _refused_by_search(document, content):
+        raise declaration_error(str(path), problems)
     return ExperimentFile(path=path, text=path.read_text(encoding="utf-8"), content=content)
+
+
+def with_values(document: Mapping[str, Any], values: Mapping[str, Any]) -> Experiment:
+    """Return the experiment of a document with other values under some dotted names.
+
+    Raises:
+        DeclarationError: the experiment refuses them.
+    """
+    varied = dict(document)
+    for name, value in values.items():
+        varied = with_value(varied, name, value)
+    return read_declaration(varied, Experiment, ", ".join(f"{name} = {value!r}" for name, value in values.items()))
+
+
+def _refused_by_search(document: Mapping[str, Any], content: Experiment) -> list[str]:
+    if content.tune is None:
+        return []
+    return list(refused_values(content.tune, lambda v: with_values(document, v).training.loss, content.training.loss))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.experiment import Experiment, ExperimentFile
 from flows.tables import tables_of
-from flows.tracking import TrackedRun
+from flows.tracking.runs import TrackedRun
 from models.anatomy import Anatomy, Layer
 from models.build import head_of
 from models.bundle import Bundle

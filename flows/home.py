@@ -2,6 +2,7 @@
 
     <WINNOW_HOME>/datasets/<key>/     prepared datasets
                   trainings/<key>/    events and checkpoint of a training that is under way, or was killed
+                  searches/<key>/     trials of a search for better settings
                   runs/<name>-<id>/   bundle, report and figures of one training
                   bundles/<digest>/   bundles fetched from the registry
                   reports/<run>/      reports fetched from the registry's runs
@@ -32,6 +33,11 @@ def datasets() -> Path:
 def trainings() -> Path:
     """Return the folder of trainings under way."""
     return home() / "trainings"
+
+
+def searches() -> Path:
+    """Return the folder of searches for better settings."""
+    return home() / "searches"
 
 
 def runs() -> Path:

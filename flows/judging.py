@@ -97,7 +97,7 @@ def _n_tested(datasets: Sequence[PreparedDataset]) -> int:
 
 def _judge_signal(case: Case) -> Evaluation:
     experiment = case.experiment
-    train, validation, test = (_scored_part(case.parts[part]) for part in get_args(PartName))
+    train, validation, test = (scored_part(case.parts[part]) for part in get_args(PartName))
     rivals = {}
     for name in experiment.evaluation.baselines:
         case.tell(f"baseline {name}")
@@ -122,7 +122,8 @@ def _judge_signal(case: Case) -> Evaluation:
     return evaluation
 
 
-def _scored_part(events: JudgedEvents) -> ScoredPart:
+def scored_part(events: JudgedEvents) -> ScoredPart:
+    """Return the events of a part as a network that tells signal from background is judged by them."""
     columns = dict(events.spectators)
     return ScoredPart(events.scores, events.labels, events.weights, columns, events.groups, events.folds)
 

@@ -33,7 +33,7 @@ from flows.experiment import ExperimentFile, load_experiment
 from flows.reference import resolve
 from flows.schedule import seconds_of
 from flows.score import ScoreOptions, score_files
-from flows.tracking import run_address
+from flows.tracking.runs import run_address
 from flows.train import train_experiment
 from pipeline.errors import DeclarationError, WinnowError
 from pipeline.layout import Layout

@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOMS = ("pipeline", "models", "flows")
-SOURCES = (".py", ".html")
+SOURCES = (".py", ".html", ".css")
 LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "tensorflow", "uproot")
 
 

@@ -37,7 +37,8 @@ def resolve(reference: str) -> ModelReference:
         return ModelReference(bundle.manifest.name, f"bundle {bundle.digest[:12]}", bundle)
     if Path(reference).is_absolute() or reference.startswith("."):
         raise BundleError(f"{reference} is no bundle: it holds no bundle.json")
-    from flows.tracking import connect, fetch, version_of
+    from flows.tracking.registry import fetch, version_of
+    from flows.tracking.server import connect
 
     name, version = version_of(reference)
     return ModelReference(name, version, fetch(connect(), name, version))

@@ -50,7 +50,8 @@ def find_report(reference: str) -> ModelReport:
 
 
 def _behind(reference: str) -> ModelReport:
-    from flows.tracking import connect, fetch_report, run_behind, version_of
+    from flows.tracking.registry import fetch_report, run_behind, version_of
+    from flows.tracking.server import connect
 
     name, version = version_of(reference)
     client = connect()

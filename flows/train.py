@@ -27,7 +27,8 @@ from flows.promote import Decision, decide
 from flows.provenance import code_version, software
 from flows.resumption import Workplace, training_key, workplace
 from flows.steps import Run, directly
-from flows.tracking import TrackedRun, champion_version, fetch, promotion_lock, set_champion, tracked_run
+from flows.tracking.registry import champion_version, fetch, promotion_lock, register, set_champion
+from flows.tracking.runs import TrackedRun, tracked_run
 from models.anatomy import anatomy_of
 from models.backend import backend_name
 from models.build import build, head_of, scoring_network
@@ -47,7 +48,7 @@ from models.export import assert_parity, export_onnx
 from models.folds import NEW, KnownEvents
 from models.judgement import Judgement
 from models.record import Evaluation
-from models.training import TrainingRecord, train, training_events
+from models.training import EpochWatch, TrainingRecord, nobody_objects, train, training_events
 from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
 from pipeline.errors import BundleError, RegistryError
 from pipeline.prepare import prepare
@@ -82,7 +83,7 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
         with _whole_or_none(folder), ExitStack() as places:
             trained, exported = [], []
             for dataset in datasets:
-                place = places.enter_context(_workplace_of(file, dataset))
+                place = places.enter_context(workplace_of(file, dataset))
                 trained.append(run(train_network, file, dataset, place, tracked, progress))
                 exported.append(run(export_network, file, dataset, trained[-1], folder))
             records = tuple(network.record for network in trained)
@@ -116,15 +117,26 @@ def begin_run(file: ExperimentFile, tracked: TrackedRun) -> Path:
 
 def prepare_events(file: ExperimentFile, tracked: TrackedRun, progress: Progress) -> tuple[PreparedDataset, ...]:
     """Prepare the events, once for each fold, refuse those that can judge nothing, and record which they are."""
+    prepared = prepare_folds(file, progress)
+    record_events(file, prepared, tracked)
+    return prepared
+
+
+def prepare_folds(file: ExperimentFile, progress: Progress) -> tuple[PreparedDataset, ...]:
+    """Prepare the events, once for each fold, and refuse those that can judge nothing."""
     folds = range(file.content.split.folds)
     prepared = tuple(prepare(file.content, file.folder, datasets(), progress, fold=fold) for fold in folds)
     if len(prepared) > 1 or file.content.targets:  # otherwise `prepare` has looked at each part already
         require_judgeable(prepared, file.content)
+    return prepared
+
+
+def record_events(file: ExperimentFile, prepared: Sequence[PreparedDataset], tracked: TrackedRun) -> None:
+    """Record which events went in, and where they went."""
     manifest = prepared[0].manifest
     tracked.log_dataset(file.content.name, manifest.content, [f"{f.path} sha256:{f.sha256}" for f in manifest.files])
     tracked.log_metrics({f"events_{name}": float(n) for name, n in manifest.events.model_dump().items()})
     tracked.log_table(_columns_of(cut_flow_rows(manifest)), "cut_flow.json")
-    return prepared
 
 
 def _columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -140,14 +152,19 @@ def _whole_or_none(folder: Path) -> Iterator[None]:
         raise
 
 
-def _workplace_of(file: ExperimentFile, dataset: PreparedDataset) -> AbstractContextManager[Workplace]:
+def workplace_of(file: ExperimentFile, dataset: PreparedDataset) -> AbstractContextManager[Workplace]:
     """Return the place that a training has until its version is registered; a kill before that loses no epoch."""
     key = training_key(file.content, dataset.manifest, backend_name())
     return workplace(key, file.content.training.checkpoint_seconds)
 
 
 def train_network(
-    file: ExperimentFile, dataset: PreparedDataset, place: Workplace, tracked: TrackedRun, progress: Progress
+    file: ExperimentFile,
+    dataset: PreparedDataset,
+    place: Workplace,
+    tracked: TrackedRun,
+    progress: Progress,
+    watch: EpochWatch = nobody_objects,
 ) -> TrainedNetwork:
     """Build the network, train it or go on training it, and record every epoch."""
     experiment, transform = file.content, dataset.manifest.transform
@@ -167,6 +184,7 @@ def train_network(
         seed,
         place.checkpoints,
         progress,
+        watch,
         decorrelation_of(decorrelate, head.output.score) if decorrelate else None,
     )
     _log_training(tracked, record, f"fold_{dataset.manifest.fold}/" if experiment.split.folds > 1 else "")
@@ -224,11 +242,13 @@ def make_bundle(
 def _bundle_manifest(
     experiment: Experiment, manifest: Manifest, evaluation: Judgement, provenance: dict[str, str]
 ) -> BundleManifest:
+    head = head_of(experiment.model)
     return BundleManifest(
         name=experiment.name,
         classes=manifest.classes,
         head=experiment.model.head,
-        outputs=head_of(experiment.model).output_names(manifest.classes, tuple(experiment.targets)),
+        outputs=head.output_names(manifest.classes, tuple(experiment.targets)),
+        output_prefix=head.prefix,
         recipe=experiment.recipe,
         columns=manifest.columns,
         layouts=tuple(dict.fromkeys(sample.layout for sample in experiment.samples)),
@@ -282,7 +302,7 @@ def _provenance(
 
 def register_bundle(file: ExperimentFile, bundle: Bundle, evaluation: Judgement, tracked: TrackedRun) -> str:
     """Register the bundle under the experiment's name and return its version."""
-    return tracked.register(bundle, file.content.name, evaluation.metrics())
+    return register(tracked, bundle, file.content.name, evaluation.metrics())
 
 
 def promote_if_better(

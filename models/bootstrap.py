@@ -39,7 +39,7 @@ MOST_LEFT_OUT = 0.01
 """The largest share of replicas without an answer beside which the others still say something of the error."""
 
 MOST_THREADS = 8
-"""Each needs memory of its own: about 25 bytes an event for a curve, twice that for a difference."""
+"""Each needs memory of its own: about 25 bytes an event."""
 
 EVENTS_PER_THREAD = 20_000
 """With fewer a further thread costs more than it saves."""
@@ -110,37 +110,6 @@ def bootstrap_roc(
     kept = replicas[np.isfinite(replicas[:, 0])]
     low, high = np.full((2, points.size), np.nan) if np.isnan(auc.error) else np.quantile(kept[:, 1:], BAND, axis=0)
     return RocBand(auc, kept[:, 0], points, _auc_and_curve(steps, everything, points)[1:], low, high)
-
-
-def bootstrap_auc_difference(
-    scores_a: ArrayLike,
-    scores_b: ArrayLike,
-    labels: ArrayLike,
-    weights: ArrayLike | None = None,
-    *,
-    random: np.random.Generator,
-    n_replicas: int = 1000,
-) -> Bootstrapped:
-    """Compute AUC(a) - AUC(b) of two scores on the same events; both see the same replicas.
-
-    What the two share cancels in every replica; identical scores give 0 ± 0.
-
-    Raises:
-        DataError: as in `metrics.weighted_roc`, for either score.
-        DeclarationError: fewer than two replicas.
-
-    """
-    both = [scored_events(scores, labels, weights) for scores in (scores_a, scores_b)]
-    ladders = [ladder_of(events) for events in both]
-    steps_a, steps_b = (_steps(events, ladder) for events, ladder in zip(both, ladders, strict=True))
-    none = np.empty(0)
-    replicas = bootstrap_replicas(
-        lambda counts: _auc_and_curve(steps_a, counts, none) - _auc_and_curve(steps_b, counts, none),
-        both[0].scores.size,
-        random=random,
-        n_replicas=n_replicas,
-    )
-    return _bootstrapped(area(ladders[0]) - area(ladders[1]), replicas[:, 0])
 
 
 def bootstrap_mean_auc(

@@ -35,7 +35,6 @@ from models.calibration import Calibration
 from models.companions import PASSES, PROBABILITY, CutVariables, columns_of_cuts, companion_types
 from models.cuts import Cut
 from models.folds import NEW, KnownEvents
-from models.heads import HEADS
 from pipeline.chunk import Chunk, chunk_of_frame
 from pipeline.dataset import hash_of_file
 from pipeline.declare import Declaration, problems_of
@@ -66,9 +65,10 @@ class Threshold(Declaration):
 class BundleManifest(Declaration):
     """The content of ``bundle.json``.
 
-    ``outputs`` are the names of the columns that scoring gives, in their order. ``columns`` are the raw columns that
-    scoring needs, with their kinds, and ``cut_columns`` those that the variables of ``cuts`` need beyond them;
-    ``layouts`` say how the files of the training samples were laid out, since new files are likely to be as well.
+    ``outputs`` are the names of the columns that scoring gives, all beginning with ``output_prefix``. ``columns`` are
+    the raw columns that scoring needs, with their kinds, and ``cut_columns`` those that the variables of ``cuts`` need
+    beyond them; ``layouts`` say how the files of the training samples were laid out, since new files are likely to be
+    as well.
     """
 
     format: int = FORMAT
@@ -76,6 +76,7 @@ class BundleManifest(Declaration):
     classes: tuple[str, ...]
     head: str = "binary"
     outputs: tuple[str, ...] = (SCORE,)
+    output_prefix: str = SCORE
     recipe: Recipe
     columns: dict[str, str]
     layouts: tuple[Layout, ...]
@@ -138,7 +139,7 @@ class Bundle:
 
         ``score_column`` stands in the place of what they begin with.
         """
-        outputs, prefix = self.manifest.outputs, HEADS[self.manifest.head].prefix
+        outputs, prefix = self.manifest.outputs, self.manifest.output_prefix
         return outputs if score_column == SCORE else tuple(score_column + name.removeprefix(prefix) for name in outputs)
 
     def output_columns(self, scores: NDArray[np.float32], score_column: str = SCORE) -> dict[str, NDArray[np.float32]]:

@@ -107,17 +107,28 @@ def compare_at(
         F. Hsieh, B. W. Turnbull, Annals of Statistics 24 (1996) 25 (variance of a point of the curve).
 
     """
-    read = [_background_at(signal_efficiency, scored_events(one, labels, weights)) for one in (scores_a, scores_b)]
-    (value_a, deviations_a), (value_b, deviations_b) = read
-    events = scored_events(scores_a, labels, weights)
-    a, b = Measured(value_a, _error(events, deviations_a)), Measured(value_b, _error(events, deviations_b))
-    paired = _error(events, deviations_a - deviations_b) if np.isfinite(a.error + b.error) else float("nan")
-    return Comparison(a, b, judged(Measured(value_a - value_b, paired)))
+    return compare_readings(
+        *(read_background(signal_efficiency, scores, labels, weights) for scores in (scores_a, scores_b))
+    )
 
 
-def background_at(
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A background efficiency, and each event's deviation, the weighted sum of which makes its error."""
+
+    events: ScoredEvents
+    value: float
+    deviations: Floats
+
+    @property
+    def measured(self) -> Measured:
+        """The background efficiency with its error."""
+        return Measured(self.value, _error(self.events, self.deviations))
+
+
+def read_background(
     signal_efficiency: float, scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None
-) -> Measured:
+) -> Reading:
     """Read the background efficiency off the ROC curve where scores keep ``signal_efficiency``, as `compare_at` does.
 
     Raises:
@@ -126,8 +137,15 @@ def background_at(
 
     """
     events = scored_events(scores, labels, weights)
-    value, deviations = _background_at(signal_efficiency, events)
-    return Measured(value, _error(events, deviations))
+    return Reading(events, *_background_at(signal_efficiency, events))
+
+
+def compare_readings(a: Reading, b: Reading) -> Comparison:
+    """Compare two readings of the same events, as `compare_at` does."""
+    measured_a, measured_b = a.measured, b.measured
+    is_known = np.isfinite(measured_a.error + measured_b.error)
+    paired = _error(a.events, a.deviations - b.deviations) if is_known else float("nan")
+    return Comparison(measured_a, measured_b, judged(Measured(a.value - b.value, paired)))
 
 
 def compare_seeds(values_a: ArrayLike, values_b: ArrayLike, *, test_error: float) -> SeedComparison:

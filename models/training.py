@@ -113,6 +113,15 @@ class EpochRecord(TypedDict):
     gradient_norms: dict[str, float]
 
 
+EpochWatch = Callable[[EpochRecord], str]
+"""Hears of every epoch, of those before a kill as well; returns why no other may follow, or an empty text."""
+
+
+def nobody_objects(epoch: EpochRecord) -> str:
+    """Let training go on."""
+    return ""
+
+
 @dataclass(frozen=True)
 class TrainingRecord:
     """What training gave; the network itself has the best weights by then.
@@ -228,6 +237,7 @@ def train(
     seed: int,
     checkpoints: Checkpoints = NOWHERE,
     progress: Progress = nobody_watches,
+    watch: EpochWatch = nobody_objects,
     decorrelation: Decorrelation | None = None,
 ) -> TrainingRecord:
     """Train the network and leave the best weights in it.
@@ -253,12 +263,16 @@ def train(
         log.info("training goes on after epoch %d", loop.epoch)
         progress(f"train, going on after epoch {loop.epoch}", 0, spec.epochs * events.train.n_events)
     resumed_after, report = loop.epoch, _reporter(progress, spec, loop, events.train.n_events)
-    while not (stopped := loop.why_stop(spec)):
+    objection = ""
+    for record in loop.history:
+        objection = watch(record)
+    while not (stopped := loop.why_stop(spec) or objection):
         record, weights = _run_epoch(epochs, loop, spec, seed, report)
         _refuse_non_finite(record, weights, events, input_names, spec.learning_rate * loop.factor)
         best = weights if loop.take(record, spec) else best
         # The last one is needed if the process is killed in what follows the training.
         checkpoints.offer(partial(_checkpoint, loop, variables, best), at_once=bool(loop.why_stop(spec)))
+        objection = watch(record)
     network.set_weights(best)
     n_done = (loop.epoch - resumed_after) * events.train.n_events
     progress(f"train, best of {loop.epoch} epochs: {loop.best_epoch}", 0, n_done)

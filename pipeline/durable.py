@@ -27,3 +27,12 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
     finally:
         draft.unlink(missing_ok=True)
     return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file, whole or not at all."""
+
+    def write(draft: Path) -> None:
+        draft.write_text(text, encoding="utf-8")
+
+    return write_whole(path, write)

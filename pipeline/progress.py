@@ -15,3 +15,13 @@ class Progress(Protocol):
 
 def nobody_watches(work: str, n_events: int, total: int | None) -> None:
     """Take the message and do nothing."""
+
+
+def named(who: str, progress: Progress) -> Progress:
+    """Return what tells ``progress`` under another name, as for each of several networks that are trained in turn."""
+
+    def watch(work: str, n_events: int, total: int | None) -> None:
+        kind, _, state = work.partition(", ")
+        progress(f"{who}, {who}: {state or kind}", n_events, total)
+
+    return watch

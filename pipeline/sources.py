@@ -117,7 +117,7 @@ def expand_files(patterns: Sequence[str], folder: Path) -> tuple[Path, ...]:
     places = [folder]
     if root := os.environ.get(DATA_FOLDER_VARIABLE):
         places.append(Path(root))
-    found = {pattern: _first_matches(pattern, places) for pattern in patterns}
+    found = {pattern: first_matches(pattern, places) for pattern in patterns}
     problems = [_no_match(pattern, places) for pattern, files in found.items() if not files]
     if problems:
         raise UnreadableFileError("; ".join(problems))
@@ -125,7 +125,8 @@ def expand_files(patterns: Sequence[str], folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(unique.values()))
 
 
-def _first_matches(pattern: str, places: Sequence[Path]) -> list[Path]:
+def first_matches(pattern: str, places: Sequence[Path]) -> list[Path]:
+    """Return the files that match a pattern in the first of some folders where any does."""
     pattern = str(Path(pattern).expanduser())
     for place in places:
         if (place / pattern).is_file():

@@ -78,6 +78,23 @@ def write_report(folder: Path, content: ReportContent) -> Path:
 
 def render_report(content: ReportContent) -> str:
     """Return the page as a text; everything that is put into it is escaped."""
+    return rendered(
+        "report.html",
+        content=content,
+        evaluation=content.evaluation,
+        policy=NEGATIVE_WEIGHTS[content.negative_weights],
+        measures=MEASURES,
+        network=NETWORK,
+        folds=content.training.get("folds", 1),
+        uncertainty=content.background_uncertainty,
+        most_layers=MOST_LAYERS,
+        chapters=chapters_of(content),
+        verdict=FINDINGS[type(content.evaluation)].verdict,
+    )
+
+
+def rendered(template: str, **values: object) -> str:
+    """Fill in one of the templates of this folder."""
     pages = Environment(
         loader=PackageLoader("models.report", ""),
         autoescape=True,
@@ -95,18 +112,7 @@ def render_report(content: ReportContent) -> str:
         "request": request_of, "image": _image, "bin_name": _bin_name,
         "two_digits": numbers.two_digits, "p_value": numbers.p_value, "unbroken": numbers.unbroken,
     }  # fmt: skip
-    return pages.get_template("report.html").render(
-        content=content,
-        evaluation=content.evaluation,
-        policy=NEGATIVE_WEIGHTS[content.negative_weights],
-        measures=MEASURES,
-        network=NETWORK,
-        folds=content.training.get("folds", 1),
-        uncertainty=content.background_uncertainty,
-        most_layers=MOST_LAYERS,
-        chapters=chapters_of(content),
-        verdict=FINDINGS[type(content.evaluation)].verdict,
-    )
+    return pages.get_template(template).render(**values)
 
 
 def _bin_name(row: QuotedCut) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from deploy.cli import main
-from flows.tracking import connect
+from flows.tracking.server import connect
 
 ROOMS = ("pipeline", "models", "flows", "deploy")
 
@@ -67,7 +67,17 @@ def modules_after(*arguments: str) -> tuple[str, set[str]]:
     return ended.stdout, set(ended.stderr.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["score", "--help"], ["report", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["compare", "--help"],
+        ["tune", "--help"],
+        ["score", "--help"],
+        ["report", "--help"],
+    ],
+)
 def test_help_imports_nothing_heavy(arguments):
     out, modules = modules_after(*arguments)
     assert "Usage: winnow" in out
@@ -76,7 +86,19 @@ def test_help_imports_nothing_heavy(arguments):
 
 def test_help_names_every_command(winnow):
     names = {line.split()[0] for line in winnow("--help").out.partition("Commands:")[2].splitlines() if line.strip()}
-    assert {"simulate", "check", "train", "score", "promote", "report", "serve", "schedule", "up"} <= names
+    assert {
+        "simulate",
+        "check",
+        "train",
+        "compare",
+        "tune",
+        "score",
+        "promote",
+        "report",
+        "serve",
+        "schedule",
+        "up",
+    } <= names
 
 
 def test_the_help_of_simulate_names_every_simulation():
@@ -123,6 +145,29 @@ def test_train_prints_one_json_object_and_nothing_else(winnow, trained_copy):
     assert (ended.json["version"], ended.json["promoted"]) == ("4", False)
     assert ended.json["auc"] == trained_copy.outcome.evaluation.auc.value
     assert "running directly, without Prefect" in ended.err
+
+
+def test_compare_ranks_networks_without_registering_any_and_says_which_one_failed(winnow, trained_copy):
+    hopeless = trained_copy.file.path.with_name("hopeless.toml")
+    hopeless.write_text(trained_copy.file.text.replace("learning_rate = 1e-3", "learning_rate = 1e30"))
+    ended = winnow("compare", trained_copy.file.path, hopeless, "--out", "compared", "--json")
+    assert ended.status == 3, ended
+    [line] = ended.json["board"]
+    assert (line["name"], line["auc"]["value"]) == ("gaussians", trained_copy.outcome.evaluation.auc.value)
+    assert ended.json["failures"].keys() == {f"hopeless seed {trained_copy.file.content.experiment.seed}"}
+    assert {path.name for path in Path("compared").iterdir()} == {"comparison.html", "comparison.json"}
+    assert {v.version for v in connect().search_model_versions("name = 'gaussians'")} == {1, 2, 3}
+
+
+def test_tune_writes_the_experiment_with_the_best_values_and_registers_nothing(winnow, trained_copy, tmp_path):
+    searched = trained_copy.file.path.with_name("searched.toml")
+    searched.write_text(trained_copy.file.text + '[tune.search]\n"model.options.dropout" = { low = 0.0, high = 0.5 }\n')
+    ended = winnow("tune", searched, "--trials", "1", "--json")
+    assert (ended.status, ended.json["written"]) == (0, str(tmp_path / "searched-tuned.toml")), ended
+    history = trained_copy.outcome.trainings[0].history
+    assert ended.json["declared"] == ended.json["best"]["loss"] == min(epoch["validation_loss"] for epoch in history)
+    assert (ended.json["counts"]["complete"], ended.json["improvement"]) == (1, 0.0)
+    assert {v.version for v in connect().search_model_versions("name = 'gaussians'")} == {1, 2, 3}
 
 
 def test_score_prints_one_json_object_and_nothing_else(winnow, trained, tmp_path):
@@ -213,6 +258,9 @@ REFUSED = {
     ),
     "an experiment file with problems": (["train", "wrong.toml"], 2, "wrong.toml: 4 problems"),
     "an experiment file that is not there": (["train", "gone.toml"], 2, "gone.toml"),
+    "an experiment against itself": (["compare", "{experiment}", "{experiment}"], 2, "two experiments would be called"),
+    "no search that is declared": (["tune", "{experiment}"], 2, '"model.options.dropout" = { low = 0.0, high = 0.5 }'),
+    "no seed": (["compare", "{experiment}", "--seeds", "0"], 2, "Invalid value for '--seeds'"),
     "an unknown model": (["score", "gausians", "{new}", "--out", "o"], 1, "(did you mean 'gaussians'?)"),
     "a folder that is no bundle": (["score", "./gaussians", "{new}", "--out", "o"], 1, "./gaussians is no bundle"),
     "no bundle to report on": (["report", "./gaussians"], 1, "./gaussians is neither a bundle's folder nor a run's"),
@@ -265,7 +313,7 @@ def test_a_refusal_is_one_message_on_standard_error_and_a_status(
 def test_what_happens_is_logged_to_standard_error_where_one_wants_it(winnow, trained_copy):
     ended = winnow("--verbose", "promote", "gaussians/3", "--json")
     assert ended.json["champion"] == "3"
-    assert "INFO flows.tracking: gaussians version 3 is champion (before: 2)" in ended.err
+    assert "INFO flows.tracking.registry: gaussians version 3 is champion (before: 2)" in ended.err
 
 
 def in_a_process(tmp_path: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

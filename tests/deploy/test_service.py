@@ -18,7 +18,8 @@ from fastapi.testclient import TestClient
 
 from deploy.service import ChampionSource, create_app
 from flows.reference import ModelReference
-from flows.tracking import set_champion, tracked_run
+from flows.tracking.registry import register, set_champion
+from flows.tracking.runs import tracked_run
 from models.bundle import Bundle
 from models.calibration import Calibration
 from models.cuts import Bins, Cut
@@ -358,13 +359,13 @@ def test_the_champion_of_a_registry_is_followed_and_a_version_is_not(make_bundle
     champion, pinned = ChampionSource("pion-muon"), ChampionSource("pion-muon/1")
     bundles = [make_bundle(0.1), make_bundle(0.2)]
     with tracked_run("pion-muon") as run:
-        run.register(bundles[0], "pion-muon", {"auc": 0.8})
+        register(run, bundles[0], "pion-muon", {"auc": 0.8})
         with pytest.raises(RegistryError, match="model 'pion-muon' has no 'pion-muon'; versions"):
             champion.current()
         set_champion(run.client, "pion-muon", "1")
         first = champion.current()
         assert (first.name, first.version, first.bundle.digest) == ("pion-muon", "1", bundles[0].digest)
-        run.register(bundles[1], "pion-muon", {"auc": 0.9})
+        register(run, bundles[1], "pion-muon", {"auc": 0.9})
         assert champion.current() is first
         held = pinned.current()
         set_champion(run.client, "pion-muon", "2")

@@ -11,7 +11,7 @@ import pytest
 from flows.experiment import ExperimentFile, load_experiment
 from flows.reference import ModelReference
 from flows.score import score_files
-from flows.tracking import connect
+from flows.tracking.server import connect
 from flows.train import TrainingOutcome, train_experiment
 from models.bundle import load_bundle
 from pipeline.errors import DeclarationError

@@ -13,7 +13,7 @@ import pytest
 
 from flows.experiment import load_experiment
 from flows.score import ScoreOptions, score_files
-from flows.tracking import connect
+from flows.tracking.server import connect
 from pipeline.errors import DataError, DeclarationError, RegistryError
 from pipeline.layout import Layout
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from flows.reports import copy_report, find_report
-from flows.tracking import connect, tracked_run
+from flows.tracking.registry import register
+from flows.tracking.runs import tracked_run
+from flows.tracking.server import connect
 from pipeline.errors import BundleError, DeclarationError, RegistryError
 
 
@@ -35,7 +37,7 @@ def recorded(trained_copy) -> Path:
     """The home, in which the model "noted" was registered with a report and the model "silent" without one."""
     for name in ("noted", "silent"):
         with tracked_run(name) as run:
-            run.register(trained_copy.reference.bundle, name, {})
+            register(run, trained_copy.reference.bundle, name, {})
             if name == "noted":
                 run.log_text("<p>all is well ±</p>", "report.html")
     return trained_copy.home

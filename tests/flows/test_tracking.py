@@ -9,19 +9,18 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from flows.tracking import (
+from flows.tracking.registry import (
     DIGEST_TAG,
     PREVIOUS_CHAMPION_TAG,
     champion_version,
-    connect,
     fetch,
     promote_by_hand,
-    refuse_unwritable,
+    register,
     set_champion,
-    tracked_run,
-    tracking_address,
     version_of,
 )
+from flows.tracking.runs import nested_run, tracked_run
+from flows.tracking.server import connect, refuse_unwritable, tracking_address
 from pipeline.errors import BundleError, RegistryError
 
 METRICS = {"auc": 0.8, "unknown": float("nan")}
@@ -226,10 +225,46 @@ def test_a_run_that_ends_early_says_why(client, error, status):
     assert recorded.data.tags["error"] == f"{type(error).__name__}: {error}"
 
 
+def test_a_run_may_be_part_of_another_one_which_is_recorded_in_again_afterwards(client):
+    with tracked_run("families", "all of them") as parent:
+        with nested_run(parent, "one of them") as child:
+            child.log_metrics({"auc": 0.7})
+        parent.log_metrics({"best": 0.7})
+    one, whole = (client.get_run(run.run_id) for run in (child, parent))
+    assert (one.info.run_name, one.data.tags["mlflow.parentRunId"]) == ("one of them", parent.run_id)
+    assert (one.data.metrics, whole.data.metrics) == ({"auc": 0.7}, {"best": 0.7})
+
+
+def test_a_failure_of_a_part_is_not_one_of_the_whole(client):
+    unlucky = pytest.raises(RuntimeError, match="out of luck")
+    with tracked_run("families") as parent, unlucky, nested_run(parent, "unlucky") as child:
+        raise RuntimeError("out of luck")
+    assert [client.get_run(run.run_id).info.status for run in (child, parent)] == ["FAILED", "FINISHED"]
+
+
+def test_a_run_can_be_gone_on_with_where_it_is_there(client):
+    with tracked_run("families") as first:
+        pass
+    with tracked_run("families", run_id=first.run_id) as again:
+        again.log_tags({"went": "on"})
+    with tracked_run("families", run_id="0" * 32) as other:
+        pass
+    assert again.run_id == first.run_id != other.run_id
+    assert client.get_run(first.run_id).data.tags["went"] == "on"
+
+
+def test_a_run_whose_process_was_killed_can_be_marked_by_another_one(client):
+    orphan = client.create_run(client.get_experiment_by_name("gaussians").experiment_id)
+    with tracked_run("gaussians") as run:
+        run.end_killed(orphan.info.run_id)
+        run.end_killed("0" * 32)
+    assert client.get_run(orphan.info.run_id).info.status == "KILLED"
+
+
 def test_registering_names_the_version_its_bundle_and_its_numbers(trained_copy, client, caplog):
     bundle = trained_copy.reference.bundle
     with caplog.at_level(logging.INFO, "flows"), tracked_run("other") as run:
-        assert run.register(bundle, "other", METRICS) == "1"
+        assert register(run, bundle, "other", METRICS) == "1"
     version = client.get_model_version("other", "1")
     assert version.tags == {DIGEST_TAG: bundle.digest, "auc": "0.8"}
     assert version.run_id == run.run_id
@@ -245,6 +280,8 @@ def test_the_registered_model_is_data_and_a_module_that_reads_it(trained_copy, c
 
 
 def test_tracking_imports_neither_keras_nor_tensorflow():
-    program = "import sys, flows.tracking; sys.exit(str({'tensorflow', 'keras', 'tf2onnx'} & set(sys.modules)))"
+    program = (
+        "import sys, flows.tracking.registry; sys.exit(str({'tensorflow', 'keras', 'tf2onnx'} & set(sys.modules)))"
+    )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.stderr.strip() == "set()"

@@ -7,7 +7,9 @@ import pytest
 
 from flows.experiment import load_experiment
 from flows.provenance import code_version
-from flows.tracking import PREVIOUS_CHAMPION_TAG, connect, fetch, tracked_run
+from flows.tracking.registry import PREVIOUS_CHAMPION_TAG, fetch
+from flows.tracking.runs import tracked_run
+from flows.tracking.server import connect
 from flows.train import promote_if_better, train_experiment
 from models.bundle import load_bundle
 from pipeline.errors import TrainingError

@@ -14,7 +14,7 @@ import pytest
 
 from flows.experiment import load_experiment
 from flows.home import runs
-from flows.tracking import connect
+from flows.tracking.server import connect
 from flows.train import TrainingOutcome, train_experiment
 from pipeline.chunk import chunk_of
 from pipeline.errors import DataError, TrainingError

@@ -19,7 +19,7 @@ from deploy.service import create_app
 from flows.experiment import load_experiment
 from flows.reference import ModelReference
 from flows.score import score_files
-from flows.tracking import connect
+from flows.tracking.server import connect
 from flows.train import TrainingOutcome, train_experiment
 from models.bundle import Bundle, load_bundle
 from pipeline.dataset import PreparedDataset

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deploy.service import create_app
 from flows.score import score_files
-from flows.tracking import connect
+from flows.tracking.server import connect
 from models.bundle import MODEL, Bundle, ScoringGraph
 from pipeline.chunk import Chunk
 from pipeline.plan import plan_files

@@ -13,7 +13,8 @@ from deploy.wording import trained_text
 from flows.experiment import load_experiment
 from flows.outcome import TrainingOutcome
 from flows.promote import PromotionSpec, decide
-from flows.tracking import champion_version, connect
+from flows.tracking.registry import champion_version
+from flows.tracking.server import connect
 from flows.train import train_experiment
 from models.build import head_of
 from models.bundle import load_bundle

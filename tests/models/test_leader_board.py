@@ -1,5 +1,6 @@
 """What the leader board promises: the ranking, p-values that know how often was looked, and the folds."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.comparison import compare, compare_at, compare_folds
+from models.comparison import compare, compare_at, compare_folds, compare_seeds
 from models.leader_board import holm, leader_board
 from models.metrics import auc_with_error, weighted_auc
 from pipeline.errors import DataError, DeclarationError
@@ -107,3 +108,45 @@ def test_where_a_fold_lacks_a_class_or_is_alone_nothing_is_said_of_the_method() 
     assert [line.lead_of_method for line in board] == [None, None]
     single = leader_board({"a": a, "b": b}, labels, weights, folds=np.zeros(400, dtype=np.int64))
     assert [line.adjusted_p_value_of_method for line in single] == [None, None]
+
+
+def seeds(n_seeds: int, spread: float) -> list[np.ndarray]:
+    """Scores of one method, moved a little from seed to seed."""
+    a, *_ = toy(2_000, 1)
+    return [a + np.random.default_rng(seed).normal(scale=spread, size=a.size) for seed in range(n_seeds)]
+
+
+def test_with_seeds_the_lead_is_the_mean_with_the_errors_of_seeds_and_of_test_events() -> None:
+    _, b, labels, weights = toy(2_000, 1, handicap=1.5)
+    good, poor = leader_board({"poor": [b, b + 0.1 * np.sin(b), b**3], "good": seeds(3, 0.2)}, labels, weights)
+    pairs = [compare(x, y, labels, weights) for x, y in zip(seeds(3, 0.2), [b, b + 0.1 * np.sin(b), b**3], strict=True)]
+    values = [[pair.a.value for pair in pairs], [pair.b.value for pair in pairs]]
+    found = compare_seeds(*values, test_error=float(np.mean([pair.difference.error for pair in pairs])))
+    assert (poor.lead, poor.lead_over_seeds) == (found.new_test_events, found.same_test_events)
+    assert good.seeds == tuple(pair.a for pair in pairs)
+    assert good.auc.value == pytest.approx(np.mean(values[0]))
+    assert good.spread == pytest.approx(np.std(values[0], ddof=1))
+
+
+def test_scores_without_seeds_are_compared_with_those_of_every_seed() -> None:
+    _, b, labels, weights = toy(2_000, 1, handicap=1.5)
+    good, poor = leader_board({"fixed": b, "trained": seeds(3, 0.2)}, labels, weights, signal_efficiencies=[0.5])
+    assert (good.name, good.seeds[0]) == ("trained", auc_with_error(seeds(1, 0.2)[0], labels, weights))
+    assert (poor.seeds, poor.spread) == ((), None)
+    assert poor.lead.value == pytest.approx(good.auc.value - poor.auc.value)
+    assert poor.background_leads[0].value == pytest.approx(good.backgrounds[0].value - poor.backgrounds[0].value)
+
+
+def test_one_seed_says_no_more_than_scores_without_seeds() -> None:
+    a, b, labels, weights = toy(2_000, 1, handicap=1.5)
+    plain = leader_board({"a": a, "b": b}, labels, weights, signal_efficiencies=[0.5])
+    single = leader_board({"a": [a], "b": [b]}, labels, weights, signal_efficiencies=[0.5])
+    assert [replace(line, seeds=()) for line in single] == list(plain)
+    assert [line.spread for line in single] == [None, None]
+
+
+def test_the_backgrounds_are_compared_in_pairs_as_well() -> None:
+    a, b, labels, weights = toy(2_000, 1, handicap=1.5)
+    good, poor = leader_board({"poor": b, "good": a}, labels, weights, signal_efficiencies=(0.7,))
+    assert poor.background_leads == (compare_at(0.7, a, b, labels, weights).difference,)
+    assert (good.background_leads[0].value, good.background_leads[0].p_value) == (0.0, 1.0)
