@@ -19,15 +19,17 @@ from flows.parts import JudgedEvents, at_once, judged_events
 from flows.rivals import baseline_scores, drawn
 from models.build import head_of
 from models.bundle import ScoringGraph
-from models.evaluation import ScoredPart, evaluate
+from models.dependence import judge_dependence
+from models.evaluation import ScoredPart, evaluate, judge_spectator, quoted_points
 from models.heads import JudgedAs
 from models.histograms import Kind, PartName
 from models.inputs import InputFindings, InputShares, judge_inputs, judge_shares
 from models.judgement import Judgement
+from models.leader_board import PLAIN
 from models.multiclass import MulticlassEvaluation, ScoredClasses, judge_classes
 from models.multilabel import MultilabelEvaluation, ScoredFlags, judge_flags
 from models.paired import GAINS, Truth
-from models.record import Evaluation
+from models.record import Dependence, Evaluation
 from models.regression import PredictedQuantities, RegressionEvaluation, judge_quantities
 from pipeline.dataset import Manifest, PreparedDataset
 from pipeline.errors import DataError
@@ -53,13 +55,17 @@ class ExportedNetwork:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """What is judged: the experiment, its prepared events, the networks of all folds, and what these said of them."""
+    """What is judged: the experiment, its prepared events, the networks of all folds, and what these said of them.
+
+    ``plain`` are the same networks without decorrelation, where there is one.
+    """
 
     experiment: Experiment
     datasets: Sequence[PreparedDataset]
     graphs: Sequence[ScoringGraph]
     parts: Parts
     progress: Progress
+    plain: Sequence[ScoringGraph] = ()
 
     @property
     def manifest(self) -> Manifest:
@@ -71,6 +77,10 @@ class Case:
         """What each output is about: the classes, or the targets."""
         return tuple(self.experiment.targets) or self.manifest.classes
 
+    def scored_plainly(self, part: PartName) -> JudgedEvents:
+        """Return the events of a part with the scores of the networks without decorrelation."""
+        return judged_events(self.plain, self.datasets, part, self.experiment.split)
+
     def random(self) -> np.random.Generator:
         """Return a generator that gives the same numbers in every run."""
         return np.random.default_rng(self.experiment.experiment.seed)
@@ -81,14 +91,23 @@ class Case:
 
 
 def evaluate_networks(
-    file: ExperimentFile, datasets: Sequence[PreparedDataset], exported: Sequence[ExportedNetwork], progress: Progress
+    file: ExperimentFile,
+    datasets: Sequence[PreparedDataset],
+    exported: Sequence[ExportedNetwork],
+    plain: Sequence[ExportedNetwork],
+    progress: Progress,
 ) -> Judgement:
-    """Score all parts and judge the scores, those of the baselines too; what cannot be had is told, and left out."""
+    """Score all parts and judge the scores, those of the baselines too; what cannot be had is told, and left out.
+
+    ``plain`` are the networks that were trained without decorrelation beside those with it.
+    """
     experiment = file.content
-    graphs = [ScoringGraph(network.graph) for network in exported]
+    graphs, plain_graphs = ([ScoringGraph(network.graph) for network in networks] for networks in (exported, plain))
     progress("evaluate, score", 0, _n_tested(datasets))
     parts: Parts = {part: judged_events(graphs, datasets, part, experiment.split) for part in get_args(PartName)}
-    return JUDGES[head_of(experiment.model).judged_as](Case(experiment, datasets, graphs, parts, progress))
+    return JUDGES[head_of(experiment.model).judged_as](
+        Case(experiment, datasets, graphs, parts, progress, plain_graphs)
+    )
 
 
 def _n_tested(datasets: Sequence[PreparedDataset]) -> int:
@@ -98,7 +117,7 @@ def _n_tested(datasets: Sequence[PreparedDataset]) -> int:
 def _judge_signal(case: Case) -> Evaluation:
     experiment = case.experiment
     train, validation, test = (scored_part(case.parts[part]) for part in get_args(PartName))
-    rivals = {}
+    rivals: dict[str, NDArray[np.floating]] = {}
     for name in experiment.evaluation.baselines:
         case.tell(f"baseline {name}")
         find = partial(baseline_scores, name, case.datasets, experiment)
@@ -106,6 +125,9 @@ def _judge_signal(case: Case) -> Evaluation:
             rivals[name] = scores
     case.tell("inputs")
     inputs = _had("importance of inputs", partial(_input_findings, case))
+    plain = [scored_part(case.scored_plainly(part)) for part in ("validation", "test")] if case.plain else []
+    if plain:
+        rivals[PLAIN] = plain[1].scores
     case.tell("judge", _n_tested(case.datasets))
     evaluation = evaluate(
         train,
@@ -119,7 +141,19 @@ def _judge_signal(case: Case) -> Evaluation:
         samples=_named_groups(case.manifest),
     )
     _warn_of_problems(evaluation)
-    return evaluation
+    if not plain:
+        return evaluation
+    return replace(evaluation, dependence=_had("dependence", partial(_dependence, case, plain[0], plain[1], test)))
+
+
+def _dependence(case: Case, plain_validation: ScoredPart, plain_test: ScoredPart, test: ScoredPart) -> Dependence:
+    """Return what the score tells of the variable that it shall not tell, before and after."""
+    spec = case.experiment.training.decorrelate
+    assert spec is not None
+    points = quoted_points(case.experiment.evaluation.signal_efficiencies, plain_validation, plain_test)
+    plain = judge_spectator(spec.variable, plain_test, points)
+    scores, values = (plain_test.scores, test.scores), test.columns[spec.variable]
+    return judge_dependence(spec, plain, scores, values, test.labels > 0, test.weights, case.random())
 
 
 def scored_part(events: JudgedEvents) -> ScoredPart:

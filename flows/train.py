@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PLAIN_FOLDER = "without-decorrelation"
+
 
 @dataclass(frozen=True)
 class TrainedNetwork:
@@ -86,8 +88,10 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
                 place = places.enter_context(workplace_of(file, dataset))
                 trained.append(run(train_network, file, dataset, place, tracked, progress))
                 exported.append(run(export_network, file, dataset, trained[-1], folder))
+            forgetful = datasets if file.content.training.decorrelate else ()
+            plain = [run(train_plainly, file, one, tracked, progress, folder / PLAIN_FOLDER) for one in forgetful]
             records = tuple(network.record for network in trained)
-            evaluation = run(evaluate_networks, file, datasets, exported, progress)
+            evaluation = run(evaluate_networks, file, datasets, exported, plain, progress)
             bundle = run(make_bundle, file, datasets, exported, evaluation, tracked, folder)
             anatomy = anatomy_of(trained[0].network)
             report = run(write_findings, file, datasets, records, anatomy, evaluation, bundle, tracked, folder)
@@ -165,8 +169,9 @@ def train_network(
     tracked: TrackedRun,
     progress: Progress,
     watch: EpochWatch = nobody_objects,
+    name: str = "",
 ) -> TrainedNetwork:
-    """Build the network, train it or go on training it, and record every epoch."""
+    """Build the network, train it or go on training it, and record every epoch; metrics begin with ``name``."""
     experiment, transform = file.content, dataset.manifest.transform
     seed, parts = experiment.experiment.seed, [dataset.part(name) for name in ("train", "validation")]
     n_classes, head = len(experiment.classes), head_of(experiment.model)
@@ -187,8 +192,19 @@ def train_network(
         watch,
         decorrelation_of(decorrelate, head.output.score) if decorrelate else None,
     )
-    _log_training(tracked, record, f"fold_{dataset.manifest.fold}/" if experiment.split.folds > 1 else "")
+    _log_training(tracked, record, name + (f"fold_{dataset.manifest.fold}/" if experiment.split.folds > 1 else ""))
     return TrainedNetwork(network, record)
+
+
+def train_plainly(
+    file: ExperimentFile, dataset: PreparedDataset, tracked: TrackedRun, progress: Progress, folder: Path
+) -> ExportedNetwork:
+    """Train and export the same network without decorrelation, to tell what that has changed."""
+    training = file.content.training.model_copy(update={"decorrelate": None})
+    plain = file.model_copy(update={"content": file.content.model_copy(update={"training": training})})
+    with workplace_of(plain, dataset) as place:
+        trained = train_network(plain, dataset, place, tracked, progress, name="without_decorrelation/")
+    return export_network(plain, dataset, trained, folder)
 
 
 def _log_training(tracked: TrackedRun, record: TrainingRecord, prefix: str) -> None:

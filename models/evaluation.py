@@ -6,7 +6,7 @@ the training part is looked at only to see how far it differs. The definitions a
 here, pictures and page in ``report``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Self
 
@@ -160,7 +160,7 @@ def evaluate(
     parts = {name: part.events(name) for name, part in scored.items()}
     areas = {name: auc_with_error(part.scores, part.is_signal, part.weights) for name, part in parts.items()}
     arrays = test.scores, test.labels, test.weights
-    points = tuple(_quote(spec.signal_efficiencies, validation, test))
+    points = quoted_points(spec.signal_efficiencies, validation, test)
     return Evaluation(
         auc=areas["test"],
         auc_train=areas["train"],
@@ -176,7 +176,7 @@ def evaluate(
         leader_board=_leader_board(test, rivals or {}, spec),
         folds=None if test.folds is None else agreement_of_folds(*arrays, test.folds),
         inputs=inputs,
-        spectators=tuple(_spectator(name, test, [point.quoted.threshold for point in points]) for name in test.columns),
+        spectators=tuple(judge_spectator(name, test, points) for name in test.columns),
         templates=_templates(validation, test, samples or {}) if spec.templates else None,
         histograms=tuple(score_histogram(name, kind, parts[name]) for name in parts for kind in KINDS),
         counts=tuple(class_count(name, kind, part) for name, part in parts.items() for kind in KINDS),
@@ -189,11 +189,12 @@ def _leader_board(test: ScoredPart, rivals: Mapping[str, ArrayLike], spec: Evalu
     return leader_board(scores, test.labels, test.weights, signal_efficiencies=asked, folds=test.folds)
 
 
-def _quote(efficiencies: tuple[float, ...], validation: ScoredPart, test: ScoredPart) -> Iterator[QuotedPoint]:
+def quoted_points(efficiencies: tuple[float, ...], validation: ScoredPart, test: ScoredPart) -> tuple[QuotedPoint, ...]:
+    """Choose thresholds by their signal efficiencies on the validation part, and quote them on the test part."""
     roc = weighted_roc(validation.scores, validation.labels, validation.weights)
-    for requested in efficiencies:
-        threshold = working_point(roc, requested)
-        yield QuotedPoint(requested, efficiency_at(threshold, test.scores, test.labels, test.weights))
+    thresholds = {requested: working_point(roc, requested) for requested in efficiencies}
+    arrays = test.scores, test.labels, test.weights
+    return tuple(QuotedPoint(requested, efficiency_at(value, *arrays)) for requested, value in thresholds.items())
 
 
 def _named_point(spec: WorkingPointSpec, validation: ScoredPart, test: ScoredPart) -> NamedPoint:
@@ -263,7 +264,9 @@ def _calibrated(
     return Calibrated(calibration, _probabilities(mapped, signal_fraction))
 
 
-def _spectator(name: str, test: ScoredPart, thresholds: list[float]) -> SpectatorFinding:
+def judge_spectator(name: str, test: ScoredPart, points: Sequence[QuotedPoint]) -> SpectatorFinding:
+    """Find out how the score depends on one of the test part's spectators, and what the working points do to it."""
+    thresholds = [point.quoted.threshold for point in points]
     arrays = test.scores, test.columns[name], test.labels, test.weights
     try:
         return SpectatorFinding(

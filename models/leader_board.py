@@ -25,6 +25,9 @@ from models.metrics import auc_with_error
 from models.scored import Floats, Measured
 from pipeline.errors import DataError, DeclarationError
 
+PLAIN = "without decorrelation"
+"""The entry of the same network that was trained without decorrelation, where another was trained with it."""
+
 NETWORK = "network"
 """The name of the network, whose rivals the others are."""
 

@@ -98,6 +98,23 @@ class SpectatorFinding:
 
 
 @dataclass(frozen=True, eq=False)
+class Dependence:
+    """What the score tells of ``variable`` among the events ``within``, and told in the ``plain`` network.
+
+    ``plain_spectator`` is how the score of the plain network depends on the variable in bins.
+    """
+
+    variable: str
+    method: str
+    strength: float
+    within: str
+    plain: Measured
+    decorrelated: Measured
+    by_chance: Measured
+    plain_spectator: SpectatorFinding
+
+
+@dataclass(frozen=True, eq=False)
 class FitTemplates:
     """Histograms of the score by sample, with bins chosen on the validation part; or why there are none."""
 
@@ -109,7 +126,8 @@ class FitTemplates:
 class Evaluation:
     """The record: numbers of the test part, unless their name says otherwise.
 
-    ``roc`` is thinned; ``folds`` is ``None`` where one network scored all events.
+    ``roc`` is thinned; ``folds`` is ``None`` where one network scored all events, and ``dependence`` where
+    nothing was asked to be forgotten.
     """
 
     auc: Measured
@@ -130,6 +148,7 @@ class Evaluation:
     templates: FitTemplates | None
     histograms: tuple[ScoreHistogram, ...]
     counts: tuple[ClassCount, ...]
+    dependence: Dependence | None = None
 
     @property
     def gap(self) -> Measured:

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from models.anatomy import Layer
 from models.judgement import Judgement
-from models.leader_board import NETWORK
+from models.leader_board import NETWORK, PLAIN
 from models.report import numbers
 from models.report.chapters import FINDINGS, chapters_of
 from models.report.picture import Picture
@@ -25,6 +25,7 @@ from models.report.sentences import (
     NegativePolicy,
     agreement_sentence,
     calibration_sentence,
+    forgetting_sentence,
     overtraining_sentence,
     request_of,
     significance_sentence,
@@ -85,6 +86,7 @@ def render_report(content: ReportContent) -> str:
         policy=NEGATIVE_WEIGHTS[content.negative_weights],
         measures=MEASURES,
         network=NETWORK,
+        plain=PLAIN,
         folds=content.training.get("folds", 1),
         uncertainty=content.background_uncertainty,
         most_layers=MOST_LAYERS,
@@ -109,7 +111,7 @@ def rendered(template: str, **values: object) -> str:
         "gap_sentence": lambda gap, name: gap_sentence(name, gap), "confusion_sentence": confusion_sentence,
         "labels_sentence": labels_sentence, "residuals_sentence": residuals_sentence,
         "dependence_sentence": dependence_sentence,
-        "request": request_of, "image": _image, "bin_name": _bin_name,
+        "forgetting_sentence": forgetting_sentence, "request": request_of, "image": _image, "bin_name": _bin_name,
         "two_digits": numbers.two_digits, "p_value": numbers.p_value, "unbroken": numbers.unbroken,
     }  # fmt: skip
     return pages.get_template(template).render(**values)

@@ -1,6 +1,7 @@
 """Pictures: which ones an evaluation has, in the order of the page."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from models.multiclass import MulticlassEvaluation
 from models.multilabel import MultilabelEvaluation
@@ -86,6 +87,9 @@ def _drawn(evaluation: Evaluation, histories: Sequence[History], class_names: Cl
     for name, found in zip(names, evaluation.spectators, strict=True):
         if picture := spectator_picture(name, found, class_names):
             yield picture
+    if (told := evaluation.dependence) and (picture := spectator_picture("plain_network", told.plain_spectator)):
+        caption = f"The same of the network without decorrelation. {picture.caption}"
+        yield replace(picture, caption=caption)
     if evaluation.templates and evaluation.templates.templates:
         yield templates_picture(evaluation.templates.templates)
     yield from _of_training(histories)

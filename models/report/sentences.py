@@ -11,7 +11,7 @@ from typing import Literal
 from models.agreement import Agreement
 from models.gradients import TOLERANCE, GradientFlow, Verdict
 from models.overtraining import Ending, Overtraining, ScoreDistance
-from models.record import NamedPoint, Probabilities, Significance
+from models.record import Dependence, NamedPoint, Probabilities, Significance
 from models.report.numbers import measured, number, p_value, plus_minus
 
 NegativePolicy = Literal["keep", "drop", "absolute", "refuse"]
@@ -108,6 +108,23 @@ def calibration_sentence(found: Probabilities) -> str:
     if beyond <= MOST_SPREADS:
         return f"{off}, which perfect probabilities would have shown as well, by chance."
     return f"{off}, {beyond:.0f} spreads more than perfect probabilities would have shown by chance."
+
+
+def forgetting_sentence(found: Dependence) -> str:
+    """Say whether the score has forgotten what it was not to tell."""
+    before, after, chance = found.plain, found.decorrelated, found.by_chance
+    events = "background events" if found.within == "background" else "events"
+    numbers = f"from {measured(before)} to {measured(after)} in {events}"
+    if after.value - chance.value <= MOST_SPREADS * (after.error**2 + chance.error**2) ** 0.5:
+        return f"Decorrelation brought what the score tells of {found.variable} {numbers}: no more than by chance."
+    if after.value >= before.value:
+        return (
+            f"Decorrelation did not help: what the score tells of {found.variable} went {numbers}. Another strength "
+            "or method may."
+        )
+    left = (after.value - chance.value) / (before.value - chance.value) if before.value > chance.value else 1.0
+    share = f"{100.0 * left:.0f} % of what is beyond chance are left"
+    return f"Decorrelation brought what the score tells of {found.variable} {numbers}: {share}."
 
 
 def agreement_sentence(found: Agreement) -> str:
