@@ -64,14 +64,15 @@ def _largest(hidden: "keras.KerasTensor", present: "keras.KerasTensor") -> "kera
 
 
 def _attention(hidden: "keras.KerasTensor", present: "keras.KerasTensor") -> "keras.KerasTensor":
-    """Return the mean with weights that the network gives, which are positive and add up to 1.
+    """Return the mean with weights that the network gives, which are positive and add up to 1, and equal to begin with.
 
     References:
         Ilse, Tomczak, Welling, "Attention-based deep multiple instance learning", ICML 2018.
     """
     from keras import layers
 
-    scores = layers.Dense(1)(layers.Dense(hidden.shape[-1], activation="tanh")(hidden))
+    scores = layers.Dense(hidden.shape[-1], activation="tanh")(hidden)
+    scores = layers.Dense(1, use_bias=False, kernel_initializer="zeros")(scores)
     # Of an event without elements all weights are equal, and what they weigh is 0.
     return _sum(layers.Softmax(axis=1)(scores, mask=present) * hidden, present)
 

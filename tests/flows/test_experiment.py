@@ -188,6 +188,40 @@ def test_defaults_that_are_written_down_are_no_question(tmp_path: Path) -> None:
     assert load_experiment(written(tmp_path, text)).content.evaluation.templates is False
 
 
+JETS = "[features.collections.jets]\ninputs = ['jet_pt']\nlength = 4\n"
+CUTOUT = "[features.images.cutout]\npixels = 'flux'\nshape = [3, 16]\n"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "blocks", "line"),
+    [
+        (
+            "sets",
+            CUTOUT,
+            "collection at least, and [features] has none; write [features.collections.jets] with, for ex",
+        ),
+        ("recurrent", "", "collection at least, and [features] has none; write [features.collections.jets] with, for"),
+        ("convolutional", JETS, "image at least, and [features] has none; write [features.images.cutout] with, for ex"),
+    ],
+)
+def test_an_architecture_without_what_it_sees_is_refused(
+    tmp_path: Path, architecture: str, blocks: str, line: str
+) -> None:
+    (problem,) = problems(tmp_path, GOOD + blocks + f"[model]\narchitecture = '{architecture}'\n")
+    assert problem.startswith(f"model.architecture = '{architecture}' needs one {line}")
+
+
+def test_an_image_that_is_too_small_for_its_network_is_refused(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, GOOD + CUTOUT + "[model]\narchitecture = 'convolutional'\n")
+    assert problem.startswith("model.options: of image 'cutout', 3 x 16 pixels, 2 poolings by 2 leave nothing")
+
+
+@pytest.mark.parametrize("architecture", ["deep-dense", "sets", "recurrent", "convolutional"])
+def test_what_an_architecture_sees_may_stand_beside_all_else(tmp_path: Path, architecture: str) -> None:
+    text = GOOD + JETS + CUTOUT.replace("3,", "8,") + f"[model]\narchitecture = '{architecture}'\n"
+    assert load_experiment(written(tmp_path, text)).content.model.architecture == architecture
+
+
 def test_a_syntax_error_has_its_line(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match=r"is not valid TOML: .*line 3"):
         load_experiment(written(tmp_path, GOOD.replace('"pion-muon"', '"pion-muon')))

@@ -14,8 +14,11 @@ import pytest
 from pipeline.simulate import SimulatedSample, simulate
 
 ROOT = Path(__file__).parents[2]
-TESTS_OF_TRAINING = [
-    f"tests/models/test_{name}.py" for name in ("epochs", "gradients", "layers", "losses", "optimization")
+    f"tests/models/test_{name}.py"
+    for name in ("epochs", "gradients", "layers", "losses", "optimization", "patches", "decorrelation")
+] + [
+    "tests/models/test_collections.py::test_what_no_line_separates_is_learnt",
+    "tests/models/test_convolutional.py::test_shapes_are_told_apart_wherever_they_are",
 ]
 
 pytestmark = [

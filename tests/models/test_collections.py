@@ -31,7 +31,7 @@ SPECS: dict[str, tuple[str, dict[str, Any]]] = {
     "mean": ("sets", {**SETS, "pooling": "mean"}),
     "max": ("sets", {**SETS, "pooling": "max"}),
     "attention": ("sets", {**SETS, "pooling": "attention"}),
-    "rnn": ("recurrent", {**CELLS, "cell": "rnn", "units": [5, 5], "bidirectional": True, "dropout": 0.05}),
+    "rnn": ("recurrent", {**CELLS, "cell": "rnn", "bidirectional": True}),
     "gru": ("recurrent", {**CELLS, "cell": "gru"}),
     "lstm": ("recurrent", {**CELLS, "cell": "lstm"}),
 }
@@ -112,9 +112,13 @@ def auc_of_the_best_line(events: EventTable) -> float:
     return weighted_auc(x @ np.linalg.lstsq(x, events.labels, rcond=None)[0], events.labels)
 
 
+@pytest.mark.parametrize("toy", [pairs, sequences])
+def test_no_line_separates_these_events(toy: Callable[[int], EventTable]) -> None:
+    assert auc_of_the_best_line(toy(5000)) < 0.55
+
+
 @ALL
 def test_what_no_line_separates_is_learnt(taught: Taught) -> None:
-    assert auc_of_the_best_line(taught.events) < 0.6
     assert weighted_auc(taught.scores(taught.events.inputs), taught.events.labels) > 0.85
 
 
@@ -135,7 +139,7 @@ def test_the_same_event_padded_to_a_longer_one_has_the_same_score(taught: Taught
     longer = build(taught.spec, inputs.shape[1] + 9, 2, 1, jets(LENGTH + 3))
     longer.set_weights(taught.network.get_weights())
     found = np.asarray(longer(np.concatenate([inputs, more], axis=1)))[:, 0]
-    np.testing.assert_allclose(found, taught.scores(inputs), atol=1e-6)
+    np.testing.assert_allclose(found, taught.scores(inputs), rtol=1e-5, atol=1e-6)
 
 
 @ALL
@@ -158,7 +162,11 @@ def test_the_order_of_the_elements_is_nothing_to_sets_and_everything_to_recurren
 def together(networks: list[Any]) -> Any:
     """Return one network whose score is the mean of all; it is exported once for them all."""
     inputs = keras.Input(networks[0].input_shape[1:])
-    means = keras.layers.Average()([network(inputs) for network in networks])
+    copies = [keras.models.clone_model(network) for network in networks]
+    for place, (copy, network) in enumerate(zip(copies, networks, strict=True)):
+        copy.set_weights(network.get_weights())
+        copy.name = f"{network.name}_{place}"
+    means = keras.layers.Average()([copy(inputs) for copy in copies])
     return scoring_network(keras.Model(inputs, means), head_of(spec_of("sum")))
 
 

@@ -1,4 +1,4 @@
-"""What the parts of the inputs promise: each input at one place, nothing of what is absent, presences without noise."""
+"""What the parts of the inputs promise: every input once, nothing of what is absent, presences without noise."""
 
 from math import prod
 from typing import Any
