@@ -22,6 +22,12 @@ settings.load_profile("reproducible")
 ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL", "WINNOW_DATA")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have XLA compile without optimising, which takes most of the time of small trainings; benchmarks want it."""
+    if not config.getoption("--benchmark-only"):
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
 @pytest.fixture(scope="session")
 def samples() -> Path:
     """The folder of real samples, or a skip that says where one was looked for."""

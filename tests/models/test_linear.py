@@ -1,5 +1,7 @@
 """Linear networks against what is known of them: closed forms, and rules that can be followed by hand."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,12 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from models.build import ModelSpec, build, head_of, scoring_network
+from models.bundle import ScoringGraph
 from models.epochs import Epochs, begin_epochs
+from models.export import assert_parity, export_onnx
 from models.optimization import OptimizationSpec
+from pipeline.missing import MissingSpec
+from pipeline.normalise import InputTransform, NormaliseSpec
 from pipeline.shuffle import EventsInMemory
 from pipeline.table import EventTable, pack
 
 Array = NDArray[Any]
+Learn = Callable[[Array, NormaliseSpec, MissingSpec], InputTransform]
 AND = pack(np.float32([[0, 0], [0, 1], [1, 0], [1, 1]]), np.float32([0, 0, 0, 1]), np.ones(4))
 PERCEPTRON = ModelSpec(architecture="perceptron")
 
@@ -159,6 +166,20 @@ def test_the_perceptron_separates_what_can_be_separated_and_says_0_or_1() -> Non
     scores = np.asarray(scoring_network(epochs.trainee.network, head_of(PERCEPTRON))(table.inputs))[:, 0]
     assert scores.tolist() == table.labels.tolist()
     assert epochs.judge()[0] == 0
+
+
+@pytest.mark.parametrize("architecture", ["perceptron", "fisher", "logistic"])
+def test_a_linear_network_scores_as_in_keras_when_it_is_exported(
+    architecture: str, learn: Learn, tmp_path: Path
+) -> None:
+    features, model = toy(1000).inputs.astype(np.float64), ModelSpec(architecture=architecture)
+    transform = learn(features, NormaliseSpec(), MissingSpec())
+    scoring = scoring_network(build(model, 2, 2, seed=1), head_of(model))
+    export_onnx(scoring, transform, tmp_path / "m.onnx")
+    assert_parity(tmp_path / "m.onnx", scoring, transform, features, seed=0)
+    scores = ScoringGraph(tmp_path / "m.onnx").score(features)
+    assert scores == pytest.approx(np.asarray(scoring(transform.apply(features)))[:, 0], abs=2e-6)
+    assert (len(np.unique(scores)) == 2) == (architecture == "perceptron")
 
 
 def test_a_linear_network_has_no_options_that_do_nothing() -> None:

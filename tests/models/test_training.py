@@ -131,8 +131,9 @@ def test_training_stops_when_nothing_improves_and_leaves_the_best_weights() -> N
     assert losses[record.best_epoch - 1] == min(losses) < losses[-1]
 
 
-def test_without_early_stopping_all_epochs_run_and_the_best_weights_stay_all_the_same() -> None:
-    spec = OVERFITTING.model_copy(update={"early_stopping": None, "epochs": 6})
+def test_with_early_stopping_switched_off_all_epochs_run_and_the_best_weights_stay_all_the_same() -> None:
+    spec = TrainingSpec.model_validate({**OVERFITTING.model_dump(), "early_stopping": False, "epochs": 6})
+    assert spec.early_stopping is None
     validation = mislabelled(toy(400, 2))
     network, record = trained_on(toy(400, 1), validation, spec)
     assert len(record.history) == 6
