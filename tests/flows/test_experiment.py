@@ -149,7 +149,7 @@ def test_the_metric_of_a_promotion_is_that_of_the_head_and_filled_in(
         ("softmax", "[evaluation]\ntemplates = true", "evaluation.templates is no question to head = 'softmax'; it"
          " needs head = 'binary'"),
         ("softmax", "[evaluation]\ncalibration = 'platt'\nexpected_signal_fraction = 0.1",
-         "evaluation.calibration is no question to head = 'softmax'; it needs head = 'binary'; evaluation.expected_sig"),
+         "evaluation.calibration is no question to head = 'softmax'; it needs head = 'binary'; evaluation.expected_s"),
         ("softmax", "[evaluation]\nsignal_efficiencies = [0.9]", "evaluation.signal_efficiencies is no question"),
         ("softmax", "[evaluation]\nbackground_uncertainty = 0.2", "evaluation.background_uncertainty is no question"),
         ("softmax", "[evaluation]\nworking_points = [{ name = 'a', purity = 0.9 }]", "evaluation.working_points is no"),
