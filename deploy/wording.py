@@ -32,7 +32,7 @@ def trained_text(record: Any) -> str:
             _headline(record["headline"]),
             *map(_of_class, record["test_classes"]),
             f"events          {events['read']:,} read = {events['kept']:,} kept + {events['cut']:,} cut"
-            f" + {events['left_out']:,} left out by label; {parts}",
+            f" + {events['left_out']:,} left out by label or target; {parts}",
             f"training        {training['epochs']} epochs in {training['seconds']:.1f} s,"
             f" {training['events_per_second']:,.0f} events/s on {training['device']} ({_how(training)})",
             f"bundle          {record['bundle']}",

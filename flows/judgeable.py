@@ -22,6 +22,7 @@ from models.multilabel import ScoredFlags
 from models.paired import Truth
 from models.regression import PredictedQuantities
 from pipeline.dataset import PreparedDataset
+from pipeline.errors import DataError
 from pipeline.splitting import SplitSpec
 
 
@@ -54,11 +55,14 @@ def require_judgeable(datasets: Sequence[PreparedDataset], experiment: Experimen
     """Refuse events, before a network is trained on them, by which no network can be judged.
 
     Raises:
-        DataError: among the events of a part that judge, a kind is missing or has no positive sum of weights.
+        DataError: targets are not what the head finds; or, among the events of a part that judge, a kind is missing or
+            has no positive sum of weights.
     """
-    check, names = CHECKS[head_of(experiment.model).judged_as], tuple(experiment.targets) or experiment.classes
+    head, names = head_of(experiment.model), tuple(experiment.targets) or experiment.classes
+    if experiment.targets and (problems := head.target_problems(datasets[0].manifest.targets)):
+        raise DataError("; ".join(problems))
     for part in get_args(PartName):
-        check(_truth_of(datasets, part, experiment.split), part, names)
+        CHECKS[head.judged_as](_truth_of(datasets, part, experiment.split), part, names)
 
 
 def _truth_of(datasets: Sequence[PreparedDataset], part: PartName, split: SplitSpec) -> Truth:
