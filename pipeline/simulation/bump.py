@@ -24,7 +24,7 @@ from pipeline.simulation.files import Events, Files
 Floats = NDArray[np.float64]
 
 DECORRELATED = replace(
-    DENSE, training='# decorrelate = { variable = "mass", method = "distance-correlation", strength = 10.0 }\n'
+    DENSE, training='decorrelate = { variable = "mass", method = "distance-correlation", strength = 10.0 }\n'
 )
 LOWEST, HIGHEST, FALL = 50.0, 250.0, 60.0  # of the background's masses, GeV
 PEAK, WIDTH = 125.0, 10.0  # of the signal's, GeV
