@@ -52,7 +52,7 @@ def toy(kind: str, n_events: int, seed: int = 1) -> EventTable:
         away = (np.arange(12) - generator.uniform(0, 12, (n_events, 1))) % 12 - 6  # a ring has no middle
         signal, background = (np.exp(-((away / width) ** 2) / 2) / width for width in (0.7, 1.4))
     pixels = np.where(labels.reshape(-1, *[1] * (signal.ndim - 1)) == 1, signal, background).reshape(n_events, -1)
-    inputs = np.column_stack([generator.normal(size=n_events), 3 * pixels + generator.normal(0, 0.2, pixels.shape)])
+    inputs = np.column_stack([generator.normal(size=n_events), 3 * pixels + generator.normal(0, 0.4, pixels.shape)])
     return pack(inputs.astype(np.float32), labels, np.ones(n_events))
 
 
