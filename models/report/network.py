@@ -18,10 +18,10 @@ from models.report.picture import Picture
 from models.report.style import COLOURS, GREY, INK, name_in_picture, new_figure
 
 WIDEST_BOX, WIDEST_ROW, NARROWEST_FIGURE = 3.4, 11.0, 8.0
-LINE_HEIGHT, PADDING, MARGIN = 0.19, 0.1, 0.25
+LINE_HEIGHT, PADDING, MARGIN = 0.21, 0.1, 0.25
 """In inches."""
 
-LETTERS_AN_INCH = 11
+LETTERS_AN_INCH = 10
 
 
 def network_picture(calls: Sequence[Call]) -> Picture:
@@ -91,8 +91,8 @@ def _draw_box(axes: Axes, place: Place, text: Sequence[str], colour: str) -> Non
     )  # fmt: skip
     for row, line in enumerate(text):
         y = place.y + LINE_HEIGHT * ((len(text) - 1) / 2 - row)
-        size, ink = (9, GREY) if row == len(text) - 1 else (10, INK)
-        axes.text(place.x, y, line, ha="center", va="center", fontsize=size, color=ink)
+        size = 10 if row == len(text) - 1 else 11.5
+        axes.text(place.x, y, line, ha="center", va="center", fontsize=size, color=INK)
 
 
 def _draw_arrow(axes: Axes, corners: Sequence[Point]) -> None:
