@@ -13,10 +13,10 @@ import uproot
 from flows.journal import JOURNAL
 from pipeline.chunk import chunk_of
 
-N_EVENTS, BLOCK = 3_000_000, 100_000
+N_EVENTS, BLOCK = 1_500_000, 100_000
 NAMES = ("x_1", "x_2", "x_3", "x_4")
-LONGEST_DELAY = 1.5
-"""Seconds; scoring the file takes about one."""
+LONGEST_DELAY = 0.8
+"""Seconds; scoring the file takes about half of one."""
 
 KILLS = [(sign, seed) for sign in (signal.SIGKILL, signal.SIGTERM) for seed in range(5)]
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from scipy.stats import norm
+from threadpoolctl import threadpool_info
 
-from models.baselines import BASELINES, fit_baseline
+from models.baselines import BASELINES, _threads_for, fit_baseline
 from models.metrics import auc_with_error, weighted_auc
 from pipeline.errors import DataError
 from pipeline.table import EventTable, pack
@@ -88,6 +89,19 @@ def test_negative_weights_cancel_events_rather_than_break_the_fit(name: str) -> 
     scores = fit_baseline(name, table, VALIDATION, seed=1)(TEST.inputs)
     plain = fit_baseline(name, TRAIN, VALIDATION, seed=1)(TEST.inputs)
     assert weighted_auc(scores, TEST.labels) == pytest.approx(weighted_auc(plain, TEST.labels), abs=0.01)
+
+
+def test_trees_grow_on_one_thread_unless_there_are_many_events() -> None:
+    def n_threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp"]
+
+    fit_baseline("trees", EventTable(TRAIN.rows[:100]), VALIDATION, seed=1)  # what has threads is loaded by now
+    usual = n_threads()
+    with _threads_for(10_000):
+        assert set(n_threads()) == {1}
+    with _threads_for(1_000_000):
+        assert n_threads() == usual
+    assert n_threads() == usual
 
 
 def test_inputs_that_repeat_each_other_do_not_break_fishers_discriminant() -> None:
