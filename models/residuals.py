@@ -131,29 +131,39 @@ def spread(values: Floats, weights: Floats) -> float:
 
 
 def mean_relative_rms(quantities: Mapping[str, Quantity]) -> Measured:
-    """Return the mean over quantities of RMS / spread of the true values; the spreads are taken as they are.
+    """Return the mean over quantities of RMS / spread of the true values.
 
-    The quantities are of the same events, so that the error adds up, event by event, what each moves all of them by.
+    The quantities are of the same events, so that the error adds up, event by event, what each moves all of them by;
+    the spread of an event's true values moves with it.
     """
-    shares, moved = [], np.zeros(1)
-    for quantity in quantities.values():
-        squares, width = quantity.residuals**2, spread(quantity.true, quantity.weights)
-        rms = root_mean_square(quantity.residuals, quantity.weights).value
-        shares.append(rms / width)
-        moved = moved + squares / (2.0 * rms * width * len(quantities)) if rms > 0.0 else moved * np.nan
     weights = next(iter(quantities.values())).weights
-    return Measured(float(np.mean(shares)), weighted_mean(np.broadcast_to(moved, weights.shape), weights).error)
+    shares, moved = [], np.zeros(weights.size)
+    for quantity in quantities.values():
+        unexplained, influences = _unexplained(quantity)
+        # With negative weights a mean square may be negative, and has no root.
+        share = float(np.sqrt(unexplained)) if unexplained >= 0.0 else float("nan")
+        shares.append(share)
+        moved += influences / (2.0 * share * len(quantities)) if share > 0.0 else np.nan
+    return Measured(float(np.mean(shares)), weighted_mean(moved, weights).error)
 
 
 def _explained(test: Quantity) -> Measured:
-    """Return R² = 1 - A/B, A the mean squared residual, B the variance of the true values."""
+    """Return R², the share of the variance of the true values that is explained."""
+    unexplained, influences = _unexplained(test)
+    return Measured(1.0 - unexplained, weighted_mean(influences, test.weights).error)
+
+
+def _unexplained(test: Quantity) -> tuple[float, Floats]:
+    """Return A/B, A the mean squared residual and B the variance of the true values, and what each event moves it by.
+
+    The error of A/B is that of the weighted mean of these numbers; NaN where the variance is not positive.
+    """
     squares = test.residuals**2
     of_true = (test.true - weighted_mean(test.true, test.weights).value) ** 2
-    unexplained, variance = (weighted_mean(values, test.weights).value for values in (squares, of_true))
+    mean_square, variance = (weighted_mean(values, test.weights).value for values in (squares, of_true))
     if not variance > 0.0:
-        return NOT_A_NUMBER
-    moved = (squares - unexplained / variance * of_true) / variance
-    return Measured(1.0 - unexplained / variance, weighted_mean(moved, test.weights).error)
+        return float("nan"), np.full(squares.size, np.nan)
+    return mean_square / variance, (squares - mean_square / variance * of_true) / variance
 
 
 def _edges(residuals: Floats, median: float, width: float) -> Floats:
