@@ -257,6 +257,7 @@ def test_ready_says_what_answers_and_what_it_needs(client, model):
         "version": "3",
         "digest": model.bundle.digest,
         "classes": ["background", "signal"],
+        "outputs": ["score"],
         "columns": model.bundle.manifest.columns,
         "problem": None,
     }

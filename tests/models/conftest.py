@@ -135,7 +135,7 @@ def teach_network(
     rates = np.full(epochs.steps_per_epoch, rate, dtype=np.float32)
     for epoch in range(n_epochs):
         epochs.run(np.random.default_rng(epoch), rates, lambda _: None)
-    network.set_weights(epochs.judge()[1])
+    network.set_weights(epochs.judge()[2])
     return network
 
 

@@ -7,6 +7,7 @@ from models.anatomy import Call
 from models.evaluation import EvaluationSpec, ScoredPart, evaluate
 from models.inputs import judge_inputs
 from models.record import Evaluation
+from models.report.network import network_picture
 from models.report.picture import Picture
 from models.report.pictures import pictures_of
 
@@ -47,4 +48,5 @@ def drawn(whole: Evaluation) -> tuple[Picture, ...]:
     norms = {"dense": 0.1, "logits": 0.2}
     history = [{"epoch": n, "loss": 1.0 / n, "learning_rate": 1e-3, "gradient_norms": norms} for n in range(1, 4)]
     calls = [Call("inputs", "inputs", (2,), 0, False, ()), Call("logits", "dense", (1,), 3, True, (0,))]
-    return pictures_of(whole, [history] * 3, {"background": "pions", "signal": "muons"}, calls)
+    found = pictures_of(whole, [history] * 3, {"background": "pions", "signal": "muons"})
+    return *found, network_picture(calls)
