@@ -5,6 +5,7 @@ CPU those of a step back are some ten times slower than the product of matrices 
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from itertools import chain, product
 from typing import Any
 
@@ -59,7 +60,11 @@ def _patches(images: Tensor, window: Sequence[int]) -> Tensor:
 
 
 class _PoolingOfBlocks:
-    """The largest of each block of pixels; where several are, a gradient is shared out among them."""
+    """The largest of each block of pixels, found pixel by pixel.
+
+    A maximum over an axis shares its gradient out among those that are equal to it. Where XLA computes these once more,
+    and in the last digit differently, none is, and the gradient is 0 / 0.
+    """
 
     def call(self: Any, inputs: Tensor) -> Tensor:
         """Return the largest of each block."""
@@ -70,7 +75,8 @@ class _PoolingOfBlocks:
         whole = [side * length for side, length in zip(sides, self.pool_size, strict=True)]
         shape = (-1, *chain(*zip(sides, self.pool_size, strict=True)), inputs.shape[-1])
         blocks = ops.reshape(_cut(inputs, [0] * len(sides), whole), shape)
-        return ops.max(blocks, axis=tuple(range(2, 2 * len(sides) + 1, 2)))
+        places = product(*map(range, self.pool_size))
+        return reduce(ops.maximum, [blocks[_at(place)] for place in places])
 
 
 class PoolingOfBlocks1D(_PoolingOfBlocks, keras.layers.MaxPooling1D):  # type: ignore[misc]
@@ -79,6 +85,11 @@ class PoolingOfBlocks1D(_PoolingOfBlocks, keras.layers.MaxPooling1D):  # type: i
 
 class PoolingOfBlocks2D(_PoolingOfBlocks, keras.layers.MaxPooling2D):  # type: ignore[misc]
     """Along height and width."""
+
+
+def _at(place: Sequence[int]) -> tuple[Any, ...]:
+    """Return what takes one pixel of every block, of ``(n_events, side, length, side, length, channels)``."""
+    return (slice(None), *chain(*((slice(None), pixel) for pixel in place)), slice(None))
 
 
 def _cut(images: Tensor, start: Sequence[int], sides: Sequence[int]) -> Tensor:

@@ -57,10 +57,14 @@ def _mean(hidden: "keras.KerasTensor", present: "keras.KerasTensor") -> "keras.K
 
 
 def _largest(hidden: "keras.KerasTensor", present: "keras.KerasTensor") -> "keras.KerasTensor":
+    """Return the largest in pairs of halves, since the gradient of a maximum over an axis can be 0 / 0 in XLA."""
     from keras import ops
 
-    largest = ops.max(ops.where(present, hidden, LOWEST), axis=1)
-    return ops.where(ops.any(present, axis=1), largest, 0.0)
+    largest = ops.where(present, hidden, LOWEST)
+    while (length := largest.shape[1]) > 1:
+        half = -(-length // 2)
+        largest = ops.maximum(largest[:, :half], largest[:, length - half :])
+    return ops.where(ops.any(present, axis=1), largest[:, 0], 0.0)
 
 
 def _attention(hidden: "keras.KerasTensor", present: "keras.KerasTensor") -> "keras.KerasTensor":
