@@ -89,7 +89,7 @@ def _with_names(files: Sequence[ExperimentFile]) -> dict[str, ExperimentFile]:
         raise DeclarationError(msg)
     for name, file in zip(names, files, strict=True):
         if (head := file.content.model.head) != "binary":
-            raise DeclarationError(f"{name!r}: what is compared is the AUC, which model.head = {head!r} does not have")
+            raise DeclarationError(f"{name!r}: winnow compare ranks networks with head = 'binary'; received {head!r}")
     return dict(zip(names, files, strict=True))
 
 

@@ -15,8 +15,9 @@ from flows.promote import METRICS, PromotionSpec
 from flows.schedule import ScheduleSpec
 from flows.search import TuneSpec, refused_values
 from models.build import ModelSpec, block_problems, head_of
+from models.decorrelation import SMALLEST_BATCH
 from models.evaluation import EvaluationSpec
-from models.heads import HEADS
+from models.heads import HEADS, STEP
 from models.questions import unanswerable
 from models.training import TrainingSpec
 from pipeline.dataset import hash_of
@@ -102,6 +103,12 @@ class Experiment(DataSpec):
             problems.append(f"it is for head = 'binary'; received {self.model.head!r}")
         if not self.training.compiled:
             problems.append("it needs the compiled epoch; received compiled = false")
+        if head_of(self.model).output is STEP:
+            problems.append(f"a step has no slope to learn it by; received architecture = {self.model.architecture!r}")
+        if self.training.batch_size < SMALLEST_BATCH:
+            problems.append(f"it needs a batch_size of {SMALLEST_BATCH} or more; received {self.training.batch_size}")
+        if (stopping := self.training.early_stopping) and stopping.watch == "loss":
+            problems.append("early_stopping.watch = 'loss' knows nothing of it; write 'validation_loss'")
         if problems:
             raise ValueError(f"training.decorrelate: {'; '.join(problems)}")
         return self

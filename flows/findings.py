@@ -16,6 +16,7 @@ from models.build import head_of
 from models.bundle import Bundle
 from models.judgement import Judgement
 from models.overtraining import learning_curve
+from models.plain import plain
 from models.questions import APPLY
 from models.record import Evaluation
 from models.training import TrainingRecord
@@ -89,7 +90,7 @@ def _content(
 def _written_history(folder: Path, records: Sequence[TrainingRecord]) -> Path:
     epochs = [{"fold": fold, **epoch} for fold, record in enumerate(records) for epoch in record.history]
     path = folder / "history.json"
-    path.write_text(json.dumps(epochs if len(records) > 1 else records[0].history, indent=1))
+    path.write_text(json.dumps(plain(epochs if len(records) > 1 else list(records[0].history)), indent=1))
     return path
 
 

@@ -231,7 +231,17 @@ def _input_shares(case: Case) -> InputShares | None:
     random, groups = case.random(), case.manifest.transform.groups
     features, values, truth = _shuffled_events(case, random)
     gain = GAINS[head_of(case.experiment.model).judged_as]
-    find = partial(judge_shares, case.graphs[0].score, features, values, groups, truth, gain, random)
+    find = partial(
+        judge_shares,
+        case.graphs[0].score,
+        features,
+        values,
+        groups,
+        truth,
+        gain,
+        random,
+        case.manifest.transform.blocks,
+    )
     return _had("importance of inputs", find)
 
 

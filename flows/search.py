@@ -6,7 +6,7 @@ Owns the ``[tune]`` section, and what cannot be searched honestly. How a search 
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, StrictFloat, StrictInt, model_validator
 
 from models.build import ModelSpec
 from pipeline.declare import Declaration
@@ -19,6 +19,7 @@ NO_EFFECT = "it changes how a training runs, and not what it gives"
 NOT_SEARCHED = {
     "model.head": NO_COMPARISON,
     "training.loss": NO_COMPARISON,
+    "training.decorrelate": "a lower validation loss is what it costs",
     "training.compiled": NO_EFFECT,
     "training.memory_gib": NO_EFFECT,
     "training.checkpoint_seconds": NO_EFFECT,
@@ -42,8 +43,8 @@ class Axis(Declaration):
     Where both ends are whole numbers, so is everything between them. With ``log`` each factor of ten gets as much.
     """
 
-    low: int | float | None = None
-    high: int | float | None = None
+    low: StrictInt | StrictFloat | None = None
+    high: StrictInt | StrictFloat | None = None
     log: bool = False
     choices: tuple[Any, ...] | None = Field(None, min_length=2)
 
@@ -115,7 +116,7 @@ class TuneSpec(Declaration):
             return "a whole section is no setting; name one of it, as 'training.learning_rate'"
         if inner := [other for other in self.search if other.startswith(f"{name}.")]:
             return f"{inner[0]!r} is a part of it; search one of them"
-        return NOT_SEARCHED.get(name, "")
+        return next((why for key, why in NOT_SEARCHED.items() if f"{name}.".startswith(f"{key}.")), "")
 
 
 def refused_values(spec: TuneSpec, vary: Callable[[dict[str, Any]], str | None], loss: str | None) -> Iterator[str]:

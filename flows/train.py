@@ -8,7 +8,7 @@ import json
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ from models.judgement import Judgement
 from models.record import Evaluation
 from models.training import EpochWatch, TrainingRecord, nobody_objects, train, training_events
 from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
-from pipeline.errors import BundleError, RegistryError
+from pipeline.errors import BundleError, DataError, RegistryError, WinnowError
 from pipeline.prepare import prepare
 from pipeline.progress import Progress, nobody_watches
 from pipeline.table import Packing
@@ -89,9 +89,10 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
                 trained.append(run(train_network, file, dataset, place, tracked, progress))
                 exported.append(run(export_network, file, dataset, trained[-1], folder))
             forgetful = datasets if file.content.training.decorrelate else ()
-            plain = [run(train_plainly, file, one, tracked, progress, folder / PLAIN_FOLDER) for one in forgetful]
+            plain = _or_none(lambda: [run(train_plainly, file, one, tracked, progress, folder) for one in forgetful])
             records = tuple(network.record for network in trained)
             evaluation = run(evaluate_networks, file, datasets, exported, plain, progress)
+            shutil.rmtree(folder / PLAIN_FOLDER, ignore_errors=True)
             bundle = run(make_bundle, file, datasets, exported, evaluation, tracked, folder)
             anatomy = anatomy_of(trained[0].network)
             report = run(write_findings, file, datasets, records, anatomy, evaluation, bundle, tracked, folder)
@@ -204,12 +205,22 @@ def train_plainly(
     plain = file.model_copy(update={"content": file.content.model_copy(update={"training": training})})
     with workplace_of(plain, dataset) as place:
         trained = train_network(plain, dataset, place, tracked, progress, name="without_decorrelation/")
-    return export_network(plain, dataset, trained, folder)
+    return export_network(plain, dataset, trained, folder / PLAIN_FOLDER)
+
+
+def _or_none(find: Callable[[], list[ExportedNetwork]]) -> list[ExportedNetwork]:
+    """Return what is found; the networks that were asked for are not thrown away with those for comparison."""
+    try:
+        return find()
+    except WinnowError as error:
+        log.warning("there is no comparison with the network without decorrelation: %s", error)
+        return []
 
 
 def _log_training(tracked: TrackedRun, record: TrainingRecord, prefix: str) -> None:
     for epoch in record.history:
-        shown = {f"{prefix}{name}": epoch[name] for name in ("loss", "validation_loss", "learning_rate")}
+        names = ("loss", "validation_loss", "learning_rate", *(("penalty",) if epoch["penalty"] else ()))
+        shown = {f"{prefix}{name}": epoch[name] for name in names}
         norms = {f"{prefix}gradient_norm/{layer}": norm for layer, norm in epoch["gradient_norms"].items()}
         tracked.log_metrics(shown | norms, step=epoch["epoch"])
     found = {"events_per_second": record.events_per_second, "best_epoch": float(record.best_epoch)}
@@ -341,6 +352,6 @@ def _decide(
     try:
         champion = fetch(tracked.client, file.content.name, current) if current else None
         return decide(bundle, champion, [dataset.part("test") for dataset in datasets], file.content.promotion)
-    except (BundleError, RegistryError) as error:
+    except (BundleError, DataError, RegistryError) as error:
         # What was just trained is worth keeping, whatever became of the champion's files.
         return Decision(False, None, f"the champion, version {current}, cannot be compared with: {error}")

@@ -119,11 +119,10 @@ def _run_trials(search: _Search, spec: TuneSpec) -> None:
         who = f"trial {trial.number} of {spec.trials}"
         try:
             record = _train(search, trial, named(who, search.progress))
-        except Exception as error:
+        except (DeclarationError, TrainingError) as error:
+            # Values that do not go together, or a loss that is not finite, are an answer. All else is none: the trial
+            # is given up and done again by the next search.
             search.study.fail(trial, f"{type(error).__name__}: {error}")
-            # Values that do not go together, or a loss that is not finite, are an answer; all else is none.
-            if not isinstance(error, DeclarationError | TrainingError):
-                raise
             log.warning("trial %d failed: %s", trial.number, error)
             continue
         if record.stopped_because == HOPELESS:

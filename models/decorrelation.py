@@ -28,6 +28,9 @@ BLOCK = 1024
 FEWEST = 32.0
 """Effective events below which a block has no say: of few events each correlation is large by chance."""
 
+SMALLEST_BATCH = 4 * int(FEWEST)
+"""Batches of fewer events would have too few of one class, and of weights that differ."""
+
 N_BINS = 10
 """Bins of the rank among which the adversary guesses."""
 
@@ -106,7 +109,7 @@ def nuisance_of(spec: DecorrelateSpec, spectators: Sequence[str], train: EventAr
             f"[training] decorrelate: {spec.variable!r} {what} in all {len(values)} training events of {spec.within!r}"
         )
         raise DataError(f"{msg}, so that no score depends on it")
-    return Nuisance(column=column, ranks=Ranks.learn(values))
+    return Nuisance(column=column, ranks=Ranks.learn(known))
 
 
 def decorrelation_of(spec: DecorrelateSpec, read: Reading) -> Decorrelation:

@@ -23,6 +23,10 @@ JudgedAs = Literal["signal", "class", "flags", "quantities"]
 """By what a network is judged: one score of two classes is looked at in another way than the scores of several."""
 
 
+SMALLEST_SPREAD = 1e-5
+"""Share of a target's mean below which its spread is a matter of the last two digits of single precision."""
+
+
 @dataclass(frozen=True)
 class Output:
     """How the last layer's output z is read.
@@ -136,11 +140,16 @@ class Head:
                 for fact in facts
                 if fact.n_no_flag
             ]
-        return [
-            f"target {fact.name!r} is {fact.mean:g} in all training events: there is nothing to learn"
-            for fact in facts
-            if not fact.spread
-        ]
+        return [problem for fact in facts if (problem := _quantity_problem(fact))]
+
+
+def _quantity_problem(fact: TargetFacts) -> str:
+    if not fact.spread:
+        return f"target {fact.name!r} is {fact.mean:g} in all training events: there is nothing to learn"
+    if fact.spread < SMALLEST_SPREAD * abs(fact.mean):
+        msg = f"target {fact.name!r} is {fact.mean:g} with a spread of {fact.spread:g}: single precision would lose it"
+        return f"{msg}; subtract a constant in its expression"
+    return ""
 
 
 HEADS: Mapping[str, Head] = {

@@ -124,6 +124,7 @@ def judge_shares(
     truth: Truth,
     gain: Gain,
     random: np.random.Generator,
+    blocks: Sequence[Block] = (),
 ) -> InputShares:
     """Find out what each feature is worth to a network of several outputs, on events that it has not seen.
 
@@ -134,6 +135,6 @@ def judge_shares(
 
     """
     found = falls(score, features, groups, lambda a, b: gain(np.asarray(a), np.asarray(b), truth), random, N_REPEATS)
-    missing = np.count_nonzero(np.isnan(values), axis=0)
+    missing = np.count_nonzero(np.isnan(values) & ~is_absent(features, blocks), axis=0)
     shares = (InputShare(one.group, one.fall, int(missing[list(one.columns)].sum())) for one in found)
     return InputShares(tuple(shares), len(features))

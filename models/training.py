@@ -100,8 +100,8 @@ class EpochRecord(TypedDict):
     ``gradient_norms`` has, for each layer that learns a kernel, from input to output, the root mean square over the
     steps of the norm that the gradient with respect to its kernels had before any clipping.
 
-    ``penalty`` is that of ``decorrelate`` on the validation events, which ``validation_loss`` holds as well: an epoch
-    is as good as both together. ``loss`` is without it.
+    ``penalty`` is that of ``decorrelate`` on the validation events; an epoch is as good as it and ``validation_loss``
+    together.
     """
 
     epoch: int
@@ -207,10 +207,13 @@ class _Loop:
         self.epoch = record["epoch"]
         self.history.append(record)
         stopping = spec.early_stopping or EarlyStoppingSpec()
-        is_best = self.stopping.has_improved(record[stopping.watch], stopping.min_delta)
+        # What is hidden from the score costs loss: an epoch is as good as loss and penalty together.
+        objective = record["validation_loss"] + record["penalty"]
+        watched = objective if stopping.watch == "validation_loss" else record["loss"]
+        is_best = self.stopping.has_improved(watched, stopping.min_delta)
         if is_best:
             self.best_epoch = self.epoch
-        if spec.reduce_on_plateau and not self.plateau.has_improved(record["validation_loss"]):
+        if spec.reduce_on_plateau and not self.plateau.has_improved(objective):
             self._step_down(spec.learning_rate, spec.reduce_on_plateau)
         return is_best
 
@@ -292,7 +295,7 @@ def _run_epoch(
     record = EpochRecord(
         epoch=epoch,
         loss=done.loss,
-        validation_loss=validation_loss + penalty,
+        validation_loss=validation_loss,
         penalty=penalty,
         learning_rate=float(rates[-1]),
         seconds=time.monotonic() - started,

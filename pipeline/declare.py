@@ -22,13 +22,16 @@ from pydantic_core.core_schema import no_info_before_validator_function
 
 from pipeline.errors import DeclarationError, nearest_spelling
 
+UNTOUCHED = ("default", "metadata", "keys_schema")
+"""What of a schema stays as it is; keys are texts wherever they are written down, also those that are numbers."""
+
 
 def _strict(schema: Any) -> Any:
     if isinstance(schema, list | tuple):
         return type(schema)(map(_strict, schema))
     if not isinstance(schema, dict):
         return schema
-    inner = {key: value if key in ("default", "metadata") else _strict(value) for key, value in schema.items()}
+    inner = {key: value if key in UNTOUCHED else _strict(value) for key, value in schema.items()}
     if inner.get("type") not in ("int", "float", "bool") or inner.get("strict"):
         return inner
     inner["strict"] = True

@@ -61,6 +61,7 @@ class Ledger:
     fold: int = 0
     read: Counter[tuple[int, Path]] = field(default_factory=Counter)
     left_out: int = 0
+    without_target: int = 0
     target_statistics: TargetStatistics = field(default_factory=lambda: TargetStatistics(0))
     label_values: dict[int, LabelValues] = field(default_factory=dict)
     truncations: dict[str, Truncation] = field(default_factory=dict)
@@ -130,6 +131,7 @@ class Ledger:
         chunk = self.spec.recipe.derived(chunk)
         targets = self.spec.recipe.values(chunk, tuple(self.spec.targets.values()))
         known = np.asarray(np.isfinite(targets).all(axis=1), dtype=np.bool_)
+        self.without_target += len(known) - int(known.sum())
         if known.all():
             return chunk, labels, identities, targets
         return chunk.keep(known), labels[known], identities[known], targets[known]
@@ -222,6 +224,10 @@ class Ledger:
             for name, values in sample.label.classes.items()
             if (absent := found.absent(values))
         ]
+        if self.without_target:
+            targets = " or ".join(map(repr, spec.targets))
+            msg = f"{self.without_target} events are left out, since {targets} has no value there: NaN, infinite"
+            notes.append(f"{msg}, or a number that [features] missing takes for missing")
         for name, truncation in self.truncations.items():
             notes += truncation.told(name, spec.features.collections[name])
         return notes + suspicions(self.statistics, spec.features.missing, spec.normalise)
@@ -242,6 +248,8 @@ class Ledger:
                 every = f"every weight {sample.weight!r} of sample {sample.name!r} that the cuts leave is negative"
                 return f"{every}, and [weights] negative is 'drop'; 'absolute' would keep the events"
             return f"cut {step!r} leaves none of the {n_events} in sample {sample.name!r}; a wider one would"
+        if isinstance(sample.label, str) and self.without_target:
+            return f"no event of sample {sample.name!r} has a value of every target"
         if isinstance(sample.label, str):
             return f"the files of sample {sample.name!r} are empty"
         found = self.label_values.get(index, LabelValues())

@@ -132,11 +132,15 @@ def fit_transform(
     learnt = {"median": median, "mean": of_columns(statistics.mean, 0.0), "refuse": median}
     fill = [float(learnt[p.policy][i]) if isinstance(p.policy, str) else p.policy for i, p in enumerate(policies)]
     has_missing = of_columns(statistics.n_missing > 0, False)
+    # A flag for an element would be told of one that is not there as well, and count as an input without an order.
+    padded = {
+        column for block in inputs.blocks if block.kind == "collection" for column in range(block.start, block.stop)
+    }
     return InputTransform(
         features=inputs.names,
         sentinels=tuple(p.values for p in policies),
         fill=tuple(fill),
-        flagged=tuple(i for i, p in enumerate(policies) if p.flag and has_missing[i]),
+        flagged=tuple(i for i, p in enumerate(policies) if p.flag and has_missing[i] and i not in padded),
         offset=tuple(of_columns(offset, 0.0).tolist()),
         scale=tuple(of_columns(scale, 1.0).tolist()),
         clip=None if normalise.method == "none" else normalise.clip,

@@ -27,6 +27,8 @@ STEPS = (READ, NOT_NEGATIVE)
 """Steps of the cut-flow that are no cuts."""
 
 
+MOST_CLASSES = 127
+
 TWO_CLASSES = ("background", "signal")
 
 
@@ -118,6 +120,8 @@ def _class_problems(classes: tuple[str, ...]) -> list[str]:
     """With two classes the names say which one is signal; anything else would leave that to the alphabet."""
     if ALL_EVENTS in classes:
         return ["label is missing: write label = 'signal', or a column that tells; or [targets] name what is sought"]
+    if len(classes) > MOST_CLASSES:
+        return [f"{len(classes)} classes; at most {MOST_CLASSES} are told apart"]
     if len(classes) < 2:
         return [f"one class only: {', '.join(classes)}; at least two are needed"]
     if len(classes) > 2:

@@ -69,6 +69,7 @@ class TargetStatistics:
         self._mean, self._squares = np.zeros(n_targets), np.zeros(n_targets)
         self._lowest, self._highest = np.full(n_targets, np.inf), np.full(n_targets, -np.inf)
         self._n_no_flag = np.zeros(n_targets, dtype=np.int64)
+        self._learnt_lowest, self._learnt_highest = self._lowest, self._highest
 
     def look(self, targets: Matrix) -> None:
         """Take note of the range of targets of any part, shape ``(n_events, n_targets)``."""
@@ -80,6 +81,8 @@ class TargetStatistics:
         """Learn mean and spread from targets of the training part, shape ``(n_events, n_targets)``."""
         if not len(targets):
             return
+        self._learnt_lowest = np.minimum(self._learnt_lowest, targets.min(axis=0))
+        self._learnt_highest = np.maximum(self._learnt_highest, targets.max(axis=0))
         mean, n_before = targets.mean(axis=0), self._n_events
         step = mean - self._mean
         self._n_events += len(targets)
@@ -90,7 +93,7 @@ class TargetStatistics:
     def facts(self, names: Sequence[str]) -> tuple[TargetFacts, ...]:
         """Return what was learnt, target by target."""
         spread = np.sqrt(self._squares / max(self._n_events, 1))
-        spread = np.where(self._highest > self._lowest, spread, 0.0)
+        spread = np.where(self._learnt_highest > self._learnt_lowest, spread, 0.0)
         columns = self._mean, spread, self._lowest, self._highest
         return tuple(
             TargetFacts(name=name, mean=m, spread=s, lowest=low, highest=high, n_no_flag=n)

@@ -36,11 +36,11 @@ class TrackedRun:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record numbers of one step; what is not finite is left out."""
-        mlflow.log_metrics(finite(metrics), step=step)
+        mlflow.log_metrics({allowed_name(key): value for key, value in finite(metrics).items()}, step=step)
 
     def log_parameters(self, document: Mapping[str, Any]) -> None:
         """Record a nested document as parameters with dotted names."""
-        mlflow.log_params({_allowed_name(key): str(value)[:6000] for key, value in flattened(document)})
+        mlflow.log_params({allowed_name(key): str(value)[:6000] for key, value in flattened(document)})
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         """Record tags."""
@@ -136,9 +136,9 @@ def finite(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _allowed_name(key: str) -> str:
-    """Return a name of a parameter that MLflow takes: a sample may be called W+jets."""
-    return re.sub(r"[^\w.\- :]", "_", key)[:250]
+def allowed_name(key: str) -> str:
+    """Return a name of a parameter or metric that MLflow takes: a sample, or a class, may be called W+jets."""
+    return re.sub(r"[^\w.\- :/]", "_", key)[:250]
 
 
 def _that_fit(files: Sequence[str]) -> list[str]:

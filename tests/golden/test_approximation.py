@@ -16,7 +16,7 @@ from pipeline.shuffle import EventsInMemory
 from pipeline.simulation.functions import BOUNDARIES, curve
 from pipeline.table import EventTable, pack
 
-TRAINING = TrainingSpec(epochs=40, batch_size=50, learning_rate=0.02, early_stopping=None)
+TRAINING = TrainingSpec(epochs=80, batch_size=50, learning_rate=0.02, early_stopping=None)
 N_WEIGHTS = 85
 """Those of 2-21-1, 2 · 21 + 21 + 21 + 1, and those of 2-7-7-1, 2 · 7 + 7 + 7 · 7 + 7 + 7 + 1."""
 
@@ -42,11 +42,11 @@ def error_of_curve(width: int) -> float:
 
 
 def test_the_error_falls_as_hidden_units_are_added() -> None:
-    one, three, twelve = (error_of_curve(width) for width in (1, 3, 12))
+    one, two, six = (error_of_curve(width) for width in (1, 2, 6))
     # One unit rises or falls everywhere, and the curve turns twice.
-    assert one > 0.3
-    assert three < 0.5 * one
-    assert twelve < min(three, 0.4 * one)
+    assert one > 0.4
+    assert two < 0.8 * one
+    assert six < 0.3 * two
 
 
 @pytest.mark.parametrize("widths", [[21], [7, 7]], ids=["wide", "deep"])

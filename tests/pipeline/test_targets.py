@@ -116,3 +116,20 @@ def test_a_target_that_is_no_expression_is_told_with_its_name() -> None:
 def test_a_rehearsal_tells_what_the_head_says_of_the_targets(folder: Path) -> None:
     found = rehearse(spec_of(), folder, target_problems=lambda facts: [f"{fact.name} is odd" for fact in facts])
     assert found.problems == ("energy is odd", "is_deep is odd")
+
+
+def test_events_without_a_target_are_told(folder: Path) -> None:
+    [note] = [note for note in rehearse(spec_of(), folder).notes if "left out" in note]
+    assert note.startswith("9 events are left out, since 'energy' or 'is_deep' has no value there")
+
+
+def test_a_target_that_is_constant_in_training_alone_has_no_spread() -> None:
+    statistics = TargetStatistics(1)
+    statistics.look(np.array([[0.1], [5.0]]))
+    statistics.learn(np.full((1000, 1), 0.1))
+    assert statistics.facts(("energy",))[0].spread == 0
+
+
+def test_a_dataset_that_refuses_missing_values_can_be_opened_again(folder: Path) -> None:
+    features = {"inputs": ["first", "second"], "missing": {"policy": "refuse"}}
+    assert prepared(folder, features=features).manifest.transform.refused == {0: "first", 1: "second"}

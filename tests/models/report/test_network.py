@@ -67,7 +67,8 @@ def test_boxes_say_what_is_done_the_shape_and_the_parameters_and_blocks_how_ofte
     texts, boxes, arrows = drawn(build(spec, 28, 2, seed=1))
     assert (len(boxes), len(arrows)) == (6, 6)
     assert texts[0] == "20 \N{MULTIPLICATION SIGN}"
-    assert {"dense, batch norm, relu, dropout 0.1", "64 · 4,352 parameters", "add", "1 · 65 parameters"} <= set(texts)
+    assert {"64 · 4,352 parameters", "add", "1 · 65 parameters"} <= set(texts)
+    assert "dense, batch norm, relu, dropout 0.1" in " ".join(texts).replace("\n", " ")
 
 
 def test_tensors_of_several_axes_and_branches_are_drawn() -> None:
