@@ -219,8 +219,8 @@ def _or_none(find: Callable[[], list[ExportedNetwork]]) -> list[ExportedNetwork]
 
 def _log_training(tracked: TrackedRun, record: TrainingRecord, prefix: str) -> None:
     for epoch in record.history:
-        names = ("loss", "validation_loss", "learning_rate", *(("penalty",) if epoch["penalty"] else ()))
-        shown = {f"{prefix}{name}": epoch[name] for name in names}
+        shown = {f"{prefix}{name}": epoch[name] for name in ("loss", "validation_loss", "learning_rate")}
+        shown |= {f"{prefix}penalty": epoch["penalty"]} if epoch["penalty"] else {}
         norms = {f"{prefix}gradient_norm/{layer}": norm for layer, norm in epoch["gradient_norms"].items()}
         tracked.log_metrics(shown | norms, step=epoch["epoch"])
     found = {"events_per_second": record.events_per_second, "best_epoch": float(record.best_epoch)}

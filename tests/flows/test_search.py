@@ -84,9 +84,19 @@ def test_with_folds_there_is_no_event_to_search_by(tmp_path):
     assert "tune: with split.folds = 3 every event tests a network" in problems(tmp_path, GOOD, "[split]\nfolds = 3\n")
 
 
+BLOCKS = """
+[features.collections.jets]
+inputs = ["jet_pt"]
+length = 3
+[features.images.cutout]
+pixels = "flux"
+shape = [8, 8]
+"""
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_example_for_each_architecture_is_one_that_can_be_searched(tmp_path, architecture):
-    text = f"{EXPERIMENT}[model]\narchitecture = '{architecture}'\n"
+    text = f"{EXPERIMENT}{BLOCKS}[model]\narchitecture = '{architecture}'\n"
     (tmp_path / "plain.toml").write_text(text)
     example = example_section(load_experiment(tmp_path / "plain.toml").content.model)
     (tmp_path / "searched.toml").write_text(f"{text}{example}\n")

@@ -126,7 +126,7 @@ def test_the_graph_prepares_collections_and_images_bit_for_bit_as_the_transform(
     rows = np.concatenate([features, parity_rows(features, transform, 600, seed=2)])
     found = run(with_inputs_as_output(tmp_path / "m.onnx"), rows, "inputs")
     np.testing.assert_array_equal(found, transform.apply(rows))
-    assert transform.n_inputs == 1 + 9 + 2 + 3
+    assert transform.n_inputs == 1 + 9 + 2
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -168,7 +168,7 @@ def test_a_network_that_is_not_the_exported_one_is_found_out(learn: Learn, tmp_p
     weights = network.get_weights()
     weights[-1] = weights[-1] + 1e-3
     network.set_weights(weights)
-    with pytest.raises(BundleError, match=r"ONNX and Keras scores of 1 events differ by \d\.\d+e-05; at most 2e-06"):
+    with pytest.raises(BundleError, match=r"ONNX and Keras scores of 1 events differ by \d\.\d+e-05; at most 5e-06"):
         assert_parity(tmp_path / "m.onnx", network, transform, draw(500), seed=0)
 
 

@@ -12,9 +12,11 @@ from models.bundle import ScoringGraph
 from models.export import assert_parity, export_onnx
 from models.heads import HEADS
 from models.training import TrainingEvents, TrainingSpec, train
+from pipeline.blocks import InputSpec
 from pipeline.errors import DataError
+from pipeline.feature_statistics import FeatureStatistics
 from pipeline.missing import MissingSpec
-from pipeline.normalise import FeatureStatistics, InputTransform, NormaliseSpec, fit_transform
+from pipeline.normalise import InputTransform, NormaliseSpec, fit_transform
 from pipeline.shuffle import EventsInMemory
 from pipeline.table import EventTable, pack
 from pipeline.targets import TargetFacts
@@ -123,7 +125,7 @@ def events(head: str) -> EventTable:
 def as_it_is(features: Array) -> InputTransform:
     statistics = FeatureStatistics([(), ()])
     statistics.update(features, np.arange(len(features), dtype=np.uint64))
-    return fit_transform(statistics, ("x", "y"), NormaliseSpec(method="none"), MissingSpec())
+    return fit_transform(statistics, InputSpec(inputs=("x", "y")), NormaliseSpec(method="none"), MissingSpec())
 
 
 @pytest.mark.parametrize("head", ["softmax", "multi-label", "regression"])
