@@ -93,14 +93,14 @@ class Experiment(DataSpec):
     def _decorrelates_from_a_spectator(self) -> "Experiment":
         if (spec := self.training.decorrelate) is None:
             return self
+        if self.model.head != "binary":
+            raise ValueError(f"training.decorrelate is for head = 'binary'; received {self.model.head!r}")
         problems = []
-        if (name := spec.variable) not in (spectators := self.features.spectators):
+        if (name := spec.variable) in self.features.inputs:
+            problems.append(f"{name!r} is an input, and a network cannot forget what it is shown")
+        elif name not in (spectators := self.features.spectators):
             hint = nearest_spelling(name, spectators)
             problems.append(f"variable = {name!r} is no spectator{hint}; write [features] spectators = [{name!r}]")
-        if name in self.features.inputs:
-            problems.append(f"{name!r} is an input, and a network cannot forget what it is shown")
-        if self.model.head != "binary":
-            problems.append(f"it is for head = 'binary'; received {self.model.head!r}")
         if not self.training.compiled:
             problems.append("it needs the compiled epoch; received compiled = false")
         if head_of(self.model).output is STEP:

@@ -127,7 +127,7 @@ def _class_problems(classes: tuple[str, ...]) -> list[str]:
     if len(classes) > 2:
         return []
     unknown = [name for name in classes if name not in TWO_CLASSES]
-    needed = "of two classes one is called 'signal' and the other 'background'"
+    needed = "two classes are called 'signal' and 'background', three or more (head = 'softmax') as you like"
     return [f"received label {name!r}; {needed}{nearest_spelling(name, TWO_CLASSES)}" for name in unknown]
 
 

@@ -1,8 +1,7 @@
 """Simulate: samples whose right answers are known, with the experiment file that uses them.
 
 Owns the table of simulations, the one public verb, and the sections that all their experiment files
-share. The physics of each sample is in ``simulation.calorimeter``, ``simulation.sky`` and
-``simulation.gaussians``; how files are written is in ``simulation.files``.
+share. The physics of each sample is in a module of ``simulation``; how files are written is in ``simulation.files``.
 
 The same name, number of events, seed and options give the same events again. Truth that a classifier
 must not see is only in the files of new events, in a column whose name begins with ``true_``: it is there

@@ -67,7 +67,8 @@ def plane_figure(found: QuantityFinding) -> Figure:
     with new_figure(width=7.0, height=5.8) as figure:
         axes = figure.subplots()
         _draw_plane(figure, axes, plane)
-        axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}", aspect="equal")
+        axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
+        axes.set_box_aspect(1)
     return figure
 
 

@@ -85,7 +85,8 @@ def _confused(names: Sequence[str], row: int, column: int, matrix: Confusion) ->
     forth, back = (_cell(matrix, *place) for place in ((row, column), (column, row)))
     true, chosen = names[row], names[column]
     how_many = f"{share(back)} %" if back.value else "none"
-    return f"{share(forth)} % of {true} are taken for {chosen} (and {how_many} of {chosen} for {true})"
+    in_turn = f"{how_many} of the {chosen} events for {true}"
+    return f"{share(forth)} % of the {true} events are taken for {chosen} (and {in_turn})"
 
 
 def _cell(matrix: Confusion, row: int, column: int) -> Measured:
@@ -118,8 +119,8 @@ def _on_true(slope: Measured) -> str:
     if slope.value > 0.0:
         return f"The bias depends on the true value: {where}, as if differences between events were exaggerated."
     return (
-        f"The bias depends on the true value: {where}. Large values are predicted too small and small ones too large, "
-        "as they must be where the inputs do not tell everything (regression to the mean)."
+        f"The bias depends on the true value: {where}, large values being predicted too small in comparison with small "
+        "ones. That has to be so where the inputs do not tell everything (regression to the mean)."
     )
 
 

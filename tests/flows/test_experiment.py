@@ -70,7 +70,7 @@ def test_the_loss_by_default_is_that_of_the_model_and_filled_in(tmp_path: Path, 
         (('"background"', '"signal"'), "samples: one class only: signal"),
         (
             ('"background"', '"backgruond"'),
-            "samples: received label 'backgruond'; of two classes one is called 'signal' and the other 'background'",
+            "samples: received label 'backgruond'; two classes are called 'signal' and 'background'",
         ),
         (
             ('files = ["muons.root"]', 'files = "muons.root"'),
@@ -252,3 +252,30 @@ def test_with_targets_a_sample_needs_no_label(tmp_path: Path, head: str) -> None
 def test_what_is_sought_and_the_head_have_to_agree(tmp_path: Path, text: str, line: str) -> None:
     [problem] = problems(tmp_path, text)
     assert line in problem
+
+
+SPECTATOR = GOOD.replace('inputs = ["pt", "eta"]', 'inputs = ["pt", "eta"]\nspectators = ["mass"]')
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ("decorrelate = { variable = 'mas' }", "variable = 'mas' is no spectator (did you mean 'mass'?); write [feat"),
+        ("decorrelate = { variable = 'pt' }", "'pt' is an input, and a network cannot forget what it is shown"),
+        ("decorrelate = { variable = 'mass' }\ncompiled = false", "it needs the compiled epoch"),
+        ("decorrelate = { variable = 'mass' }\nbatch_size = 64", "it needs a batch_size of 128 or more; received 64"),
+        ("decorrelate = { variable = 'mass' }\nearly_stopping = { watch = 'loss' }", "early_stopping.watch = 'loss'"),
+        ("decorrelate = { variable = 'mass' }\n[model]\narchitecture = 'perceptron'", "a step has no slope"),
+        ("decorrelate = { variable = 'mass' }\n[model]\nhead = 'softmax'", "training.decorrelate is for head = 'bi"),
+    ],
+)
+def test_what_cannot_be_decorrelated_is_refused(tmp_path: Path, settings: str, line: str) -> None:
+    (problem,) = problems(tmp_path, SPECTATOR + f"[training]\n{settings}\n")
+    assert line in problem
+
+
+def test_decorrelation_from_a_spectator_is_taken(tmp_path: Path) -> None:
+    text = SPECTATOR + "[training]\ndecorrelate = { variable = 'mass', method = 'adversary' }\n"
+    found = load_experiment(written(tmp_path, text)).content.training.decorrelate
+    assert found is not None
+    assert (found.variable, found.method, found.strength, found.within) == ("mass", "adversary", 10.0, "background")
