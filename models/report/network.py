@@ -17,11 +17,11 @@ from models.report.numbers import TIMES, number
 from models.report.picture import Picture
 from models.report.style import COLOURS, GREY, INK, name_in_picture, new_figure
 
-WIDEST_BOX, WIDEST_ROW, NARROWEST_FIGURE = 3.4, 11.0, 8.0
+WIDEST_BOX, NARROWEST_BOX, WIDEST_ROW, NARROWEST_FIGURE = 3.4, 2.2, 11.0, 8.0
 LINE_HEIGHT, PADDING, MARGIN = 0.21, 0.1, 0.25
 """In inches."""
 
-LETTERS_AN_INCH = 10
+LETTERS_AN_INCH = 11
 
 
 def network_picture(calls: Sequence[Call]) -> Picture:
@@ -42,7 +42,8 @@ def network_picture(calls: Sequence[Call]) -> Picture:
 def network_figure(outline: Outline) -> Figure:
     """Draw boxes in rows, each below all that it reads."""
     boxes, inputs = outline.boxes, [box.inputs for box in outline.boxes]
-    width = min(WIDEST_BOX, WIDEST_ROW / max(Counter(rows_of(inputs)).values()) - COLUMN_SPACE)
+    share = WIDEST_ROW / max(Counter(rows_of(inputs)).values()) - COLUMN_SPACE
+    width = min(WIDEST_BOX, max(NARROWEST_BOX, share))
     texts = [_text(box, width) for box in boxes]
     layout = laid_out(width, [len(text) * LINE_HEIGHT + 2 * PADDING for text in texts], inputs)
     frames = [_frame(repeat, layout) for repeat in outline.repeats]
