@@ -40,8 +40,8 @@ def test_the_most_confused_pair_is_named_with_both_directions() -> None:
     said = confusion_sentence(classes([0, 1, 2, 0, 2, 2, 0, 1, 2]))
     assert "89.0 ± 1.8 % of the test events are taken for what they are" in said
     assert said.endswith(
-        "The most frequent confusion: 33.0 ± 4.7 % of the pion events are taken for kaon (and none of the kaon events for "
-        "pion)."
+        "The most frequent confusion: 33.0 ± 4.7 % of the pion events are taken for kaon (and none of the kaon events "
+        "for pion)."
     )
 
 
