@@ -18,7 +18,7 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Schema
 
 from flows.home import REPORT, bundles, home
-from flows.tracking.runs import TrackedRun, allowed_name, finite
+from flows.tracking.runs import TrackedRun, finite, metric_name
 from flows.tracking.server import ABSENT, answering, connect
 from models.bundle import Bundle, load_bundle
 from pipeline.errors import RegistryError, nearest_spelling
@@ -61,7 +61,7 @@ def register(tracked: TrackedRun, bundle: Bundle, model: str, metrics: Mapping[s
         )
     version = str(info.registered_model_version)
     tracked.client.set_model_version_tag(model, version, DIGEST_TAG, bundle.digest)
-    for key, value in ((allowed_name(key), value) for key, value in finite(metrics).items()):
+    for key, value in ((metric_name(key), value) for key, value in finite(metrics).items()):
         tracked.client.log_metric(tracked.run_id, key, value, model_id=info.model_id)
         tracked.client.set_model_version_tag(model, version, key, f"{value:.6g}")
     log.info("registered %s version %s", model, version)

@@ -36,7 +36,7 @@ class TrackedRun:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record numbers of one step; what is not finite is left out."""
-        mlflow.log_metrics({allowed_name(key): value for key, value in finite(metrics).items()}, step=step)
+        mlflow.log_metrics({metric_name(key): value for key, value in finite(metrics).items()}, step=step)
 
     def log_parameters(self, document: Mapping[str, Any]) -> None:
         """Record a nested document as parameters with dotted names."""
@@ -137,8 +137,13 @@ def finite(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def allowed_name(key: str) -> str:
-    """Return a name of a parameter or metric that MLflow takes: a sample, or a class, may be called W+jets."""
-    return re.sub(r"[^\w.\- :/]", "_", key)[:250]
+    """Return a name of a parameter that MLflow takes: a sample may be called W+jets."""
+    return re.sub(r"[^\w.\- :]", "_", key)[:250]
+
+
+def metric_name(key: str) -> str:
+    """Return a name of a metric that MLflow takes, in which slashes part a group from its members."""
+    return "/".join(map(allowed_name, key.split("/")))[:250]
 
 
 def _that_fit(files: Sequence[str]) -> list[str]:

@@ -154,5 +154,5 @@ def test_experiments_whose_scores_have_no_roc_curve_are_refused(folder: Path) ->
     file = loaded(folder, "wide", EXPERIMENT)
     model = file.content.model.model_copy(update={"head": "softmax"})
     other = file.model_copy(update={"content": file.content.model_copy(update={"model": model})})
-    with pytest.raises(DeclarationError, match=r"is the AUC, which model\.head = 'softmax' does not have"):
+    with pytest.raises(DeclarationError, match=r"ranks networks with head = 'binary'; received 'softmax'"):
         compare_experiments([other])

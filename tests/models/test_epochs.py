@@ -36,7 +36,7 @@ class InBlocks:
     table: EventTable
 
     n_events = property(lambda self: len(self.table))
-    n_inputs = property(lambda self: self.table.n_inputs)
+    shape = property(lambda self: self.table.shape)
     sum_of_weights = property(lambda self: self.table.sum_of_weights)
 
     def shuffled(self, random: np.random.Generator) -> Iterator[Block]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.build import ModelSpec, build, head_of
 from models.epochs import Epoch, Epochs, begin_epochs
 from models.gradients import GradientFlow, gradient_flow, kernels_of
-from models.losses import keras_loss
+from models.losses import keras_loss, squared_error
 from models.optimization import ClippingSpec, OptimizationSpec
 from pipeline.shuffle import EventsInMemory
 from pipeline.table import EventTable, pack
@@ -54,14 +54,16 @@ def gradients_by_hand() -> list[NDArray[np.float64]]:
 @pytest.mark.parametrize("compiled", [True, False])
 def test_the_norm_of_a_linear_network_is_the_one_by_hand_in_every_epoch(compiled: bool) -> None:
     """The kernel stays where it is at a rate of 0: epochs that see the same batches have the same norm."""
-    epochs = epochs_of(linear_network(), keras_loss("squared-error", lambda z: z), compiled=compiled, optimizer="sgd")
+    epochs = epochs_of(
+        linear_network(), keras_loss("squared-error", squared_error, lambda z: z), compiled=compiled, optimizer="sgd"
+    )
     expected = np.sqrt(np.mean([gradient @ gradient for gradient in gradients_by_hand()]))
     for _ in range(2):
         assert run(epochs).gradient_norms == {"only": pytest.approx(expected, rel=1e-5)}
 
 
 def test_gradients_are_measured_before_they_are_clipped() -> None:
-    loss, clip = keras_loss("squared-error", lambda z: z), ClippingSpec(norm=1e-6)
+    loss, clip = keras_loss("squared-error", squared_error, lambda z: z), ClippingSpec(norm=1e-6)
     norms = [run(epochs_of(linear_network(), loss, gradient_clipping=c)).gradient_norms["only"] for c in (None, clip)]
     assert norms[0] == norms[1] > 1.0
 
