@@ -146,17 +146,17 @@ def aucs_with_mean(scored: Sequence[ScoredEvents]) -> tuple[tuple[Measured, ...]
     for events in scored:
         ladder = ladder_of(events)
         value = area(ladder)
-        influences = _influences(events, placements(events, ladder) - value)
+        influences = influences_on(events, placements(events, ladder) - value)
         areas.append(Measured(value, _norm(influences)))
         moved += influences / len(scored)
     return tuple(areas), Measured(float(np.mean([one.value for one in areas])), _norm(moved))
 
 
 def _standard_error(events: ScoredEvents, deviations: Floats) -> float:
-    return _norm(_influences(events, deviations))
+    return _norm(influences_on(events, deviations))
 
 
-def _influences(events: ScoredEvents, deviations: Floats) -> Floats:
+def influences_on(events: ScoredEvents, deviations: Floats) -> Floats:
     """Return (n,) by how much each event moves an area: the sum of their squares is its variance."""
     influences = np.empty(deviations.size)
     for members in (events.is_signal, ~events.is_signal):

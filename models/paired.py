@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from models.heads import JudgedAs
 from models.ladder import area, ladder_of, placements
-from models.metrics import auc_difference
+from models.metrics import auc_difference, influences_on
 from models.scored import LIGHTEST, Floats, Measured, ScoredEvents, effective_events, scored_events
 from pipeline.errors import DataError
 
@@ -98,12 +98,7 @@ def _deviations(a: ScoredEvents, b: ScoredEvents) -> tuple[float, Floats]:
     ladders = ladder_of(a), ladder_of(b)
     difference = area(ladders[0]) - area(ladders[1])
     shares = placements(a, ladders[0]) - placements(b, ladders[1]) - difference
-    weights = a.every_weight().copy()
-    for members in (a.is_signal, ~a.is_signal):
-        n = effective_events(weights[members])
-        spread = np.sqrt(n / (n - 1.0)) if n >= FEWEST_EVENTS else float("nan")
-        weights[members] *= spread / weights[members].sum()
-    return difference, weights * shares
+    return difference, influences_on(a, shares)
 
 
 def _root_of_squares(deviations: Floats) -> float:
