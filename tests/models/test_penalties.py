@@ -23,8 +23,8 @@ def one_epoch(weight: float, rate: float, **spec: Any) -> tuple[float, Any, list
     network.set_weights([np.full_like(w, 0.5) for w in network.get_weights()])
     optimization = OptimizationSpec(batch_size=200, optimizer="sgd", **spec)
     epochs = begin_epochs(network, head_of(MODEL).loss(), optimization, source, source, seed=1)
-    loss = epochs.run(np.random.default_rng(1), np.full(1, rate, dtype=np.float32), lambda _: None)
-    return loss, network, epochs.trainee.network.get_weights()
+    epoch = epochs.run(np.random.default_rng(1), np.full(1, rate, dtype=np.float32), lambda _: None)
+    return epoch.loss, network, epochs.trainee.network.get_weights()
 
 
 @pytest.mark.parametrize("compiled", [True, False])
