@@ -7,6 +7,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+FORMS = {"auc": ".5f", "rms": ".5g"}
+"""How a number is written: an AUC is between 0 and 1; an RMS has a unit, and any size."""
+
 
 def lines(*keys: str) -> Callable[[Any], str]:
     """Return a text of some entries of a record, one a line."""
@@ -51,9 +54,7 @@ def report_text(record: Any) -> str:
 
 
 def _headline(said: Any) -> str:
-    name, value, error = f"test {said['label']}", said["value"], said["error"]
-    # An AUC is between 0 and 1; other numbers have a unit, and any size.
-    form = ".5f" if said["name"] == "auc" else ".5g"
+    name, value, error, form = f"test {said['label']}", said["value"], said["error"], FORMS[said["name"]]
     number = "not known" if value is None else format(value, form)
     spread = ", with an error that cannot be estimated" if error is None else f" ± {error:{form}}"
     return f"{name:<15} {number}{spread}"
@@ -84,9 +85,10 @@ def scored_text(record: Any) -> str:
 def compared_text(record: Any) -> str:
     """Say which network is best on the same events, and how sure that is: a table with one line for each."""
     has_seeds = any(line["spread"] is not None for line in record["board"])
-    header = ["", "AUC", "lead of the best", "p (adjusted)", *["spread over seeds"] * has_seeds]
+    metric = record["metric"]
+    header = ["", metric["label"], "lead of the best", "p (adjusted)", *["spread over seeds"] * has_seeds]
     header += [f"background at {100 * one:g} %" for one in record["signal_efficiencies"]]
-    rows = [_of_place(place, line, has_seeds) for place, line in enumerate(record["board"], 1)]
+    rows = [_of_place(place, line, has_seeds, FORMS[metric["name"]]) for place, line in enumerate(record["board"], 1)]
     seeds = f", each network from {record['seeds']} seeds" if record["seeds"] > 1 else ", each network from one seed"
     said = [f"{record['test_events']:,} test events, the same for all{seeds}", *_table([header, *rows])]
     said += [f"failed: {who}: {problem}" for who, problem in record["failures"].items()]
@@ -121,15 +123,16 @@ def _shown(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
 
 
-def _of_place(place: int, line: Any, has_seeds: bool) -> list[str]:
+def _of_place(place: int, line: Any, has_seeds: bool, form: str) -> list[str]:
     name = f"{place}. {line['name']}" + (" (baseline)" if line["kind"] == "baseline" else "")
-    lead = ["best", ""] if place == 1 else [_measured(line["lead"]), _number(line["adjusted_p_value"], ".2g")]
-    spread = ["-" if line["spread"] is None else f"{line['spread']:.5f}"] * has_seeds
-    return [name, _measured(line["auc"]), *lead, *spread, *(_measured(one, 100, 2) for one in line["backgrounds"])]
+    lead = ["best", ""] if place == 1 else [_measured(line["lead"], form), _number(line["adjusted_p_value"], ".2g")]
+    spread = ["-" if line["spread"] is None else f"{line['spread']:{form}}"] * has_seeds
+    backgrounds = (_measured(one, ".2f", 100) for one in line["backgrounds"])
+    return [name, _measured(line["value"], form), *lead, *spread, *backgrounds]
 
 
-def _measured(found: Any, times: int = 1, decimals: int = 5) -> str:
-    value, error = (_number(found[key] and found[key] * times, f".{decimals}f") for key in ("value", "error"))
+def _measured(found: Any, form: str, times: int = 1) -> str:
+    value, error = (_number(found[key] and found[key] * times, form) for key in ("value", "error"))
     return f"{value} ± {error}" + (" %" if times == 100 else "")
 
 

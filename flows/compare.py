@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from flows.compared import PAGE, RECORD, ComparisonOutcome, write_outcome
 from flows.experiment import ExperimentFile
 from flows.home import runs
-from flows.judging import scored_part
-from flows.parts import judged_events
+from flows.parts import JudgedEvents, judged_events
 from flows.rivals import baseline_scores
 from flows.same_events import Prepared, require_same_events
 from flows.tracking.runs import TrackedRun, nested_run, tracked_run
 from flows.train import begin_run, export_network, prepare_folds, record_events, train_network, workplace_of
+from models.build import head_of
 from models.bundle import ScoringGraph
-from models.evaluation import ScoredPart
-from models.leader_board import leader_board
+from models.leader_board import leader_board, ranking
+from models.yardsticks import YARDSTICKS
 from pipeline.errors import DeclarationError, TrainingError, WinnowError
 from pipeline.progress import Progress, named, nobody_watches
 
@@ -40,7 +40,7 @@ Scores = NDArray[np.floating[Any]]
 class _Scored:
     """What is known so far: scores by name and seed, the MLflow runs behind them, and what failed."""
 
-    events: ScoredPart | None = None
+    events: JudgedEvents | None = None
     networks: dict[str, dict[int, Scores]] = field(default_factory=dict)
     run_ids: dict[str, dict[int, str]] = field(default_factory=dict)
     baselines: dict[str, Scores] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def compare_experiments(
         outcome = _judged(experiments, scored, tracked.run_id, page, n_seeds)
         write_outcome(outcome, experiments, prepared)
         tracked.log_files([outcome.page, outcome.record])
-        tracked.log_metrics({f"auc/{one.name}": one.auc.value for one in outcome.board})
+        tracked.log_metrics({f"{outcome.yardstick.name}/{one.name}": one.value.value for one in outcome.board})
     return outcome
 
 
@@ -87,9 +87,6 @@ def _with_names(files: Sequence[ExperimentFile]) -> dict[str, ExperimentFile]:
     if twice := [name for name in names if names.count(name) > 1]:
         msg = f"two experiments would be called {twice[0]!r}; give one of them another [experiment] name"
         raise DeclarationError(msg)
-    for name, file in zip(names, files, strict=True):
-        if (head := file.content.model.head) != "binary":
-            raise DeclarationError(f"{name!r}: winnow compare ranks networks with head = 'binary'; received {head!r}")
     return dict(zip(names, files, strict=True))
 
 
@@ -125,7 +122,7 @@ def _add_network(
 
 def _trained_and_scored(
     file: ExperimentFile, prepared: Prepared, tracked: TrackedRun, progress: Progress
-) -> ScoredPart:
+) -> JudgedEvents:
     """Train one network for each fold, and return the test events with the scores of those that have not seen them."""
     with TemporaryDirectory() as folder, ExitStack() as places:
         graphs = []
@@ -133,7 +130,7 @@ def _trained_and_scored(
             place = places.enter_context(workplace_of(file, dataset))
             trained = train_network(file, dataset, place, tracked, progress)
             graphs.append(ScoringGraph(export_network(file, dataset, trained, Path(folder)).graph))
-        return scored_part(judged_events(graphs, prepared.datasets, "test", file.content.split))
+        return judged_events(graphs, prepared.datasets, "test", file.content.split)
 
 
 def _baselines(prepared: Mapping[str, Prepared]) -> dict[str, Callable[[], Scores]]:
@@ -165,15 +162,22 @@ def _judged(
 ) -> ComparisonOutcome:
     events = scored.events
     assert events is not None
-    asked = sorted({one for file in experiments.values() for one in file.content.evaluation.signal_efficiencies})
     networks = {name: np.stack(list(of_seeds.values())) for name, of_seeds in scored.networks.items()}
     scores = {**networks, **scored.baselines}
-    board = leader_board(scores, events.labels, events.weights, signal_efficiencies=asked, folds=events.folds)
+    judged_as = head_of(next(iter(experiments.values())).content.model).judged_as
+    asked = []
+    if judged_as == "signal":
+        asked = sorted({one for file in experiments.values() for one in file.content.evaluation.signal_efficiencies})
+        arrays = events.labels, events.weights
+        board = leader_board(scores, *arrays, signal_efficiencies=asked, folds=events.folds)
+    else:
+        board = ranking(scores, events.truth, YARDSTICKS[judged_as], folds=events.folds)
     return ComparisonOutcome(
         run_id=run_id,
         page=page,
         n_seeds=n_seeds,
         n_events=len(events.labels),
+        yardstick=YARDSTICKS[judged_as],
         board=board,
         kinds={name: "network" if name in networks else "baseline" for name in scores},
         signal_efficiencies=tuple(asked),

@@ -14,6 +14,7 @@ from flows.provenance import code_version
 from flows.same_events import Prepared
 from models.leader_board import Standing
 from models.plain import plain
+from models.yardsticks import Yardstick
 from pipeline.dotted import flattened
 from pipeline.durable import write_text
 
@@ -31,6 +32,7 @@ class ComparisonOutcome:
     page: Path
     n_seeds: int
     n_events: int
+    yardstick: Yardstick
     board: tuple[Standing, ...]
     kinds: Mapping[str, str]
     signal_efficiencies: tuple[float, ...]
@@ -49,6 +51,7 @@ class ComparisonOutcome:
             "page": str(self.page),
             "seeds": self.n_seeds,
             "test_events": self.n_events,
+            "metric": {"name": self.yardstick.name, "label": self.yardstick.label},
             "signal_efficiencies": list(self.signal_efficiencies),
             "board": [self._line(one) for one in self.board],
             "failures": dict(self.failures),
@@ -57,8 +60,8 @@ class ComparisonOutcome:
     def _line(self, standing: Standing) -> dict[str, Any]:
         of_seeds = self.run_ids.get(standing.name, {}).items()
         seeds = [
-            {"seed": seed, "run_id": run_id, **asdict(auc)}
-            for (seed, run_id), auc in zip(of_seeds, standing.seeds, strict=True)
+            {"seed": seed, "run_id": run_id, **asdict(value)}
+            for (seed, run_id), value in zip(of_seeds, standing.seeds, strict=True)
         ]
         line = {**asdict(standing), "kind": self.kinds[standing.name], "spread": standing.spread, "seeds": seeds}
         return dict(plain(line))
@@ -75,6 +78,7 @@ def write_outcome(
         title=f"Comparison of {', '.join(experiments)}",
         question=" ".join(filter(None, questions)),
         n_events=outcome.n_events,
+        yardstick=outcome.yardstick,
         board=outcome.board,
         kinds=outcome.kinds,
         signal_efficiencies=outcome.signal_efficiencies,

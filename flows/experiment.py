@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from flows.promote import METRICS, PromotionSpec
+from flows.promote import PromotionSpec
 from flows.schedule import ScheduleSpec
 from flows.search import TuneSpec, refused_values
 from models.build import ModelSpec, block_problems, head_of
@@ -20,6 +20,7 @@ from models.evaluation import EvaluationSpec
 from models.heads import HEADS, STEP
 from models.questions import unanswerable
 from models.training import TrainingSpec
+from models.yardsticks import YARDSTICKS
 from pipeline.dataset import hash_of
 from pipeline.declare import Declaration, declaration_error, read_declaration, read_toml
 from pipeline.dotted import with_value
@@ -115,7 +116,7 @@ class Experiment(DataSpec):
 
     @model_validator(mode="after")
     def _has_a_metric(self) -> "Experiment":
-        found = METRICS[head_of(self.model).judged_as].name
+        found = YARDSTICKS[head_of(self.model).judged_as].name
         if self.promotion.metric is None:
             object.__setattr__(self, "promotion", self.promotion.model_copy(update={"metric": found}))
         elif self.promotion.metric != found:

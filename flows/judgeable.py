@@ -19,8 +19,8 @@ from models.heads import JudgedAs
 from models.histograms import PartName
 from models.multiclass import ScoredClasses
 from models.multilabel import ScoredFlags
-from models.paired import Truth
 from models.regression import PredictedQuantities
+from models.yardsticks import Truth
 from pipeline.dataset import PreparedDataset
 from pipeline.errors import DataError
 from pipeline.splitting import SplitSpec

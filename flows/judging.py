@@ -25,12 +25,12 @@ from models.heads import JudgedAs
 from models.histograms import Kind, PartName
 from models.inputs import InputFindings, InputShares, judge_inputs, judge_shares
 from models.judgement import Judgement
-from models.leader_board import PLAIN
+from models.leader_board import NETWORK, PLAIN, Standing, ranking
 from models.multiclass import MulticlassEvaluation, ScoredClasses, judge_classes
 from models.multilabel import MultilabelEvaluation, ScoredFlags, judge_flags
-from models.paired import GAINS, Truth
 from models.record import Dependence, Evaluation
 from models.regression import PredictedQuantities, RegressionEvaluation, judge_quantities
+from models.yardsticks import YARDSTICKS, Truth
 from pipeline.dataset import Manifest, PreparedDataset
 from pipeline.errors import DataError
 from pipeline.progress import Progress
@@ -117,12 +117,7 @@ def _n_tested(datasets: Sequence[PreparedDataset]) -> int:
 def _judge_signal(case: Case) -> Evaluation:
     experiment = case.experiment
     train, validation, test = (scored_part(case.parts[part]) for part in get_args(PartName))
-    rivals: dict[str, NDArray[np.floating]] = {}
-    for name in experiment.evaluation.baselines:
-        case.tell(f"baseline {name}")
-        find = partial(baseline_scores, name, case.datasets, experiment)
-        if (scores := _had(f"baseline {name!r}", find)) is not None:
-            rivals[name] = scores
+    rivals = _rivals(case)
     case.tell("inputs")
     inputs = _had("importance of inputs", partial(_input_findings, case))
     plain = [scored_part(case.scored_plainly(part)) for part in ("validation", "test")] if case.plain else []
@@ -146,6 +141,25 @@ def _judge_signal(case: Case) -> Evaluation:
     return replace(evaluation, dependence=_had("dependence", partial(_dependence, case, plain[0], plain[1], test)))
 
 
+def _rivals(case: Case) -> dict[str, NDArray[np.floating]]:
+    """Return what each baseline makes of the test events, by its name."""
+    found: dict[str, NDArray[np.floating]] = {}
+    for name in case.experiment.evaluation.baselines:
+        case.tell(f"baseline {name}")
+        find = partial(baseline_scores, name, case.datasets, case.experiment)
+        if (scores := _had(f"baseline {name!r}", find)) is not None:
+            found[name] = scores
+    return found
+
+
+def _board(case: Case) -> tuple[Standing, ...]:
+    """Rank a network of several outputs among its rivals; of one score `models.evaluation` does so."""
+    scores = {NETWORK: case.parts["test"].scores, **_rivals(case)}
+    case.tell("judge", _n_tested(case.datasets))
+    test, yardstick = case.parts["test"], YARDSTICKS[head_of(case.experiment.model).judged_as]
+    return ranking(scores, test.truth, yardstick, folds=test.folds)
+
+
 def _dependence(case: Case, plain_validation: ScoredPart, plain_test: ScoredPart, test: ScoredPart) -> Dependence:
     """Return what the score tells of the variable that it shall not tell, before and after."""
     spec = case.experiment.training.decorrelate
@@ -167,18 +181,19 @@ def _judge_classes(case: Case) -> MulticlassEvaluation:
     parts = {part: ScoredClasses(e.scores, e.labels, e.weights) for part, e in case.parts.items()}
     replicas, fractions = case.experiment.evaluation.replicas, (1.0 / n,) * n if is_balanced else None
     found = judge_classes(parts, case.names, case.random(), replicas, fractions=fractions)
-    return replace(found, inputs=_input_shares(case))
+    return replace(found, inputs=_input_shares(case), leader_board=_board(case))
 
 
 def _judge_flags(case: Case) -> MultilabelEvaluation:
     parts = {part: ScoredFlags(e.scores, e.targets, e.weights) for part, e in case.parts.items()}
     found = judge_flags(parts, case.names, case.random(), case.experiment.evaluation.replicas)
-    return replace(found, inputs=_input_shares(case))
+    return replace(found, inputs=_input_shares(case), leader_board=_board(case))
 
 
 def _judge_quantities(case: Case) -> RegressionEvaluation:
     parts = {part: PredictedQuantities(e.scores, e.targets, e.weights) for part, e in case.parts.items()}
-    return replace(judge_quantities(parts, case.names), inputs=_input_shares(case))
+    found = judge_quantities(parts, case.names)
+    return replace(found, inputs=_input_shares(case), leader_board=_board(case))
 
 
 JUDGES: Mapping[JudgedAs, Callable[[Case], Judgement]] = {
@@ -230,7 +245,7 @@ def _input_shares(case: Case) -> InputShares | None:
     case.tell("inputs")
     random, groups = case.random(), case.manifest.transform.groups
     features, values, truth = _shuffled_events(case, random)
-    gain = GAINS[head_of(case.experiment.model).judged_as]
+    gain = YARDSTICKS[head_of(case.experiment.model).judged_as].gain
     find = partial(
         judge_shares,
         case.graphs[0].score,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import ScoringGraph
+from models.yardsticks import Truth
 from pipeline.dataset import EventArrays, Manifest, PreparedDataset, loaded_blocks
 from pipeline.splitting import PARTS, SplitSpec, assign_folds, assign_parts
 from pipeline.weights import physics_scale
@@ -46,6 +47,11 @@ class JudgedEvents:
     spectators: Mapping[str, NDArray[np.float64]]
     groups: NDArray[np.integer]
     folds: NDArray[np.integer] | None = None
+
+    @property
+    def truth(self) -> Truth:
+        """What the events are."""
+        return Truth(self.labels, self.targets, self.weights)
 
 
 def judged_events(

@@ -7,7 +7,7 @@ this ``[split]``. After another split the champion may have been trained on some
 flatter the champion; the reason says so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,28 +17,12 @@ from pydantic import Field
 from models.bundle import Bundle
 from models.comparison import judged
 from models.headline import recorded_headline
-from models.heads import HEADS, JudgedAs
-from models.paired import GAINS, Scores, Truth
+from models.heads import HEADS
+from models.paired import Scores
 from models.scored import Measured
+from models.yardsticks import YARDSTICKS, Truth, Yardstick
 from pipeline.dataset import EventArrays
 from pipeline.declare import Declaration
-
-
-@dataclass(frozen=True)
-class Metric:
-    """By what versions are compared: its name, what a gain of it is called, and the form of its value in words."""
-
-    name: str
-    said: str
-    form: str = "+.5f"
-
-
-METRICS: Mapping[JudgedAs, Metric] = {
-    "signal": Metric("auc", "AUC difference to the champion"),
-    "class": Metric("auc", "mean AUC difference to the champion"),
-    "flags": Metric("auc", "mean AUC difference to the champion"),
-    "quantities": Metric("rms", "RMS of the champion less its own", "+.4g"),
-}
 
 
 class PromotionSpec(Declaration):
@@ -78,26 +62,30 @@ def decide(challenger: Bundle, champion: Bundle | None, tests: Sequence[EventArr
     if problem := _another_task(challenger, champion):
         return Decision(False, None, f"the champion cannot be compared with: {problem}")
     judged_as, columns = HEADS[challenger.manifest.head].judged_as, _shared_features(challenger, champion)
-    metric = METRICS[judged_as]
+    yardstick = YARDSTICKS[judged_as]
     if columns is None:
-        gain, basis = _recorded_gain(challenger, champion), f"recorded {metric.name.upper()}s, other features or folds"
+        gain, basis = (
+            _recorded_gain(challenger, champion),
+            f"recorded {yardstick.name.upper()}s, other features or folds",
+        )
     else:
         ours, theirs = _scores(challenger, tests, slice(None)), _scores(champion, tests, columns)
-        gain = GAINS[judged_as](ours, _in_order_of(challenger, champion, theirs), _truth(tests))
+        gain = yardstick.gain(ours, _in_order_of(challenger, champion, theirs), _truth(tests))
         basis = "the same test events" + _caveat(challenger, champion)
     # A difference whose error cannot be estimated promotes nothing, unless no error is asked for.
     doubt = spec.standard_errors * gain.error if spec.standard_errors else 0.0
     is_better = gain.value - doubt > spec.better_than_champion_by
     needed = f"more than {spec.better_than_champion_by:g}"
     needed += f" plus {spec.standard_errors:g} times that error is needed" if spec.standard_errors else " is needed"
-    return Decision(is_better, gain, f"{metric.said} {_told(gain, metric)} on {basis}; {needed}")
+    return Decision(is_better, gain, f"{_told(gain, yardstick)} on {basis}; {needed}")
 
 
-def _told(gain: Measured, metric: Metric) -> str:
-    value = format(gain.value, metric.form)
+def _told(gain: Measured, yardstick: Yardstick) -> str:
+    said = "difference to the champion" if yardstick.higher_is_better else "of the champion less its own"
+    value = f"{yardstick.label} {said} {gain.value:+{yardstick.form}}"
     if np.isnan(gain.error):
         return f"{value}, with an error that cannot be estimated,"
-    return f"{value} ± {format(gain.error, metric.form).lstrip('+')} (p = {judged(gain).p_value:.2g})"
+    return f"{value} ± {gain.error:{yardstick.form}} (p = {judged(gain).p_value:.2g})"
 
 
 def _in_order_of(challenger: Bundle, champion: Bundle, scores: Scores) -> Scores:

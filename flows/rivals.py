@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from flows.experiment import Experiment
 from flows.parts import at_once, judged_rows
-from models.baselines import fit_baseline
+from models.build import head_of
+from models.rivals import fit_rival
 from pipeline.dataset import PreparedDataset, loaded_blocks
 from pipeline.table import EventTable, Packing, pack, table_of
 
@@ -20,25 +21,32 @@ MOST_EVENTS = 500_000
 
 
 def baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment: Experiment) -> NDArray[np.float64]:
-    """Return a baseline's scores of the test events, with folds each by one that was trained without them."""
-    seed, split, scores = experiment.experiment.seed, experiment.split, []
+    """Return a baseline's scores of the test events, with folds each by one that was trained without them.
+
+    They have the shape of the network's own; quantities are in their own units.
+    """
+    seed, split, head, scores = experiment.experiment.seed, experiment.split, head_of(experiment.model), []
+    n_outputs = head.n_outputs(len(experiment.classes), len(experiment.targets))
     for dataset in datasets:
         random, manifest = np.random.default_rng(seed), dataset.manifest
-        train, validation = (_some_events(dataset, part, random) for part in ("train", "validation"))
-        scorer = fit_baseline(name, train, validation, seed)
+        targets = head.target_transform(manifest.targets)
+        packing = Packing(manifest.transform, targets)
+        train, validation = (_some_events(dataset, part, packing, random) for part in ("train", "validation"))
+        scorer = fit_rival(name, head.judged_as, train, validation, seed, n_outputs)
         for block in loaded_blocks(dataset.part("test"), at_once(dataset)):
             rows = judged_rows(block.identity, "test", manifest.fold, split)
-            scores.append(scorer(manifest.transform.apply(block.features[rows])))
+            said = scorer(manifest.transform.apply(block.features[rows]))
+            scores.append(targets.undone(said) if targets else said)
     return np.concatenate(scores)
 
 
-def _some_events(dataset: PreparedDataset, part: str, random: np.random.Generator) -> EventTable:
-    events, transform = dataset.part(part), dataset.manifest.transform
+def _some_events(dataset: PreparedDataset, part: str, packing: Packing, random: np.random.Generator) -> EventTable:
+    events = dataset.part(part)
     if len(events) <= MOST_EVENTS:
-        return table_of(events, Packing(transform))
+        return table_of(events, packing)
     rows, factors = drawn(events.label, MOST_EVENTS, random)
     weights = events.training_weight[rows] * factors
-    return pack(transform.apply(events.features[rows]), events.label[rows], weights)
+    return pack(packing.transform.apply(events.features[rows]), packing.targets_of(events, rows), weights)
 
 
 def drawn(

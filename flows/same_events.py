@@ -1,6 +1,7 @@
 """The same events: whether experiments can be judged side by side, and if not, why not.
 
-Owns what makes two test parts the same: the same events in the same order, with the same classes and physics weights.
+Owns what makes two test parts the same: the same events in the same order, with the same classes or targets, and the
+same physics weights.
 What is learnt from the others, features, normalisation, balance, may differ.
 """
 
@@ -15,10 +16,10 @@ from flows.experiment import Experiment
 from pipeline.dataset import PreparedDataset, hash_of
 from pipeline.errors import DeclarationError
 
-DECIDE = ("samples", "derive", "select", "weights", "split")
+DECIDE = ("samples", "derive", "targets", "select", "weights", "split")
 """The sections that decide which events are tested, and with which weights."""
 
-ARRAYS = {"identity": "events", "label": "classes", "physics_weight": "physics weights"}
+ARRAYS = {"identity": "events", "label": "classes", "target": "targets", "physics_weight": "physics weights"}
 """What has to be the same, by its name in a dataset, and in words."""
 
 
@@ -56,6 +57,10 @@ def require_same_events(prepared: Mapping[str, Prepared]) -> None:
 
 
 def _difference(a: Prepared, b: Prepared, names: tuple[str, str]) -> str:
+    if (ours := a.experiment.model.head) != (theirs := b.experiment.model.head):
+        return f"the heads differ: {ours}, and {theirs}"
+    if list(a.experiment.targets) != list(b.experiment.targets):
+        return f"the targets differ: {_listed(list(a.experiment.targets))}, and {_listed(list(b.experiment.targets))}"
     if a.experiment.classes != b.experiment.classes:
         return f"the classes differ: {_listed(a.experiment.classes)}, and {_listed(b.experiment.classes)}"
     differing = [words for array, words in ARRAYS.items() if not np.array_equal(a.tested(array), b.tested(array))]

@@ -1,8 +1,9 @@
 """Baselines: what quick, simple methods make of the inputs that the network gets.
 
-Owns the table of baselines. Each learns from the training events with their training weights, as the network does;
-the validation events say when the boosted trees are enough. Fisher's discriminant, the principal components and the
-vote of the neighbours are our own, since scikit-learn's take no weights; the others are scikit-learn's.
+Owns the table of those that tell two classes apart. Each learns from the training events with their training weights,
+as the network does; the validation events say when the boosted trees are enough. Fisher's discriminant, the principal
+components and the vote of the neighbours are our own, since scikit-learn's take no weights; the others are
+scikit-learn's.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +18,9 @@ from pipeline.table import EventTable
 
 Scorer = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 """Inputs ``(n_events, n_inputs)`` → a number ``(n_events,)`` that is the higher the more the event is like signal."""
+
+OfInputs = Callable[[NDArray[np.floating]], NDArray[np.float64]]
+"""The same for inputs of any precision."""
 
 MOST_TREES = 2_000
 KEPT_VARIANCE = 0.95
@@ -84,6 +88,13 @@ def principal_components(train: EventTable, validation: EventTable, seed: int) -
     gets them: an input of large scale counts more. Negative weights enter with their sign; a component whose variance
     they make negative counts as one without any.
     """
+    components = leading_components(train)
+    score = _logistic(components(train.inputs), train)
+    return lambda inputs: score(components(inputs))
+
+
+def leading_components(train: EventTable) -> OfInputs:
+    """Return what makes components of inputs, as many as hold 95 % of the variance, each of unit variance."""
     inputs, weights = train.inputs.astype(np.float64), train.weights.astype(np.float64)
     mean = weights @ inputs / weights.sum()
     centred = inputs - mean
@@ -93,8 +104,7 @@ def principal_components(train: EventTable, validation: EventTable, seed: int) -
     n_kept = int(np.searchsorted(held, KEPT_VARIANCE * held[-1])) + 1
     # Components of unit variance, on which the fit converges fast; one without variance stays zero.
     leading = axes[:, :n_kept] / np.sqrt(np.where(variances > 0, variances, 1.0)[:n_kept])
-    score = _logistic(centred @ leading, train)
-    return lambda inputs: score((inputs - mean) @ leading)
+    return lambda scored: np.asarray((scored - mean) @ leading)
 
 
 def nearest(train: EventTable, validation: EventTable, seed: int) -> Scorer:
@@ -106,63 +116,74 @@ def nearest(train: EventTable, validation: EventTable, seed: int) -> Scorer:
     weights enter the vote with their sign, and a class whose votes add up to less than nothing has none; where neither
     has any, the score is the share of signal in all. Events of weight zero are nobody's neighbours.
     """
-    from sklearn.neighbors import NearestNeighbors
-
     drawn = _drawn(EventTable(train.rows[train.weights != 0]), MOST_NEIGHBOURS_TO_BE, np.random.default_rng(seed))
     signed = np.where(drawn.labels > 0, drawn.weights, 0.0), np.where(drawn.labels > 0, 0.0, drawn.weights)
     everywhere = float(train.weights[train.labels > 0].sum(dtype=np.float64)) / train.sum_of_weights
-    n_neighbours = min(NEIGHBOURS, max(len(drawn) // 10, 1))
-    model = NearestNeighbors(n_neighbors=n_neighbours, algorithm="brute").fit(np.ascontiguousarray(drawn.inputs))
 
-    def vote(inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        neighbours = model.kneighbors(np.ascontiguousarray(inputs), return_distance=False)
+    def vote(neighbours: NDArray[np.intp]) -> NDArray[np.float64]:
         signal, background = (np.maximum(votes[neighbours].sum(axis=1, dtype=np.float64), 0.0) for votes in signed)
         total = signal + background
-        shares = np.full(len(inputs), everywhere)
+        shares = np.full(len(neighbours), everywhere)
         np.divide(signal, total, out=shares, where=total > 0)
         return shares
 
-    return lambda inputs: np.concatenate([vote(block) for block in _blocks(inputs)])
+    return asked_of_neighbours(drawn, vote)
+
+
+def asked_of_neighbours(drawn: EventTable, answer: Callable[[NDArray[np.intp]], NDArray[np.float64]]) -> Scorer:
+    """Return what asks the nearest of the events that were drawn, given their rows, ``(n_events, n_neighbours)``."""
+    from sklearn.neighbors import NearestNeighbors
+
+    n_neighbours = min(NEIGHBOURS, max(len(drawn) // 10, 1))
+    model = NearestNeighbors(n_neighbors=n_neighbours, algorithm="brute").fit(np.ascontiguousarray(drawn.inputs))
+
+    def score(inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        return answer(model.kneighbors(np.ascontiguousarray(inputs), return_distance=False))
+
+    return lambda inputs: np.concatenate([score(block) for block in _blocks(inputs)])
 
 
 def tree(train: EventTable, validation: EventTable, seed: int) -> Scorer:
     """Return a single decision tree, whose leaves hold the weight of 100 average events or more.
 
-    Events of negative weight are left out: the purity of a leaf may not leave the range from 0 to 1.
+    It says the mean target of a leaf, which is the purity where targets are 0 and 1. Events of negative weight are left
+    out: a purity may not leave the range from 0 to 1.
     """
-    from sklearn.tree import DecisionTreeClassifier
+    from sklearn.tree import DecisionTreeRegressor
 
-    learnt = EventTable(train.rows[train.weights > 0])
-    model = DecisionTreeClassifier(
+    learnt = of_positive_weight(train)
+    model = DecisionTreeRegressor(
         min_weight_fraction_leaf=_share_of_a_leaf(learnt, EVENTS_IN_A_LEAF), random_state=seed % 2**32
     )
-    model.fit(learnt.inputs, learnt.labels > 0, sample_weight=learnt.weights)
-    return lambda inputs: np.asarray(model.predict_proba(inputs)[:, 1], dtype=np.float64)
+    model.fit(learnt.inputs, learnt.labels, sample_weight=learnt.weights)
+    return lambda inputs: np.asarray(model.predict(inputs), dtype=np.float64)
 
 
 def forest(train: EventTable, validation: EventTable, seed: int) -> Scorer:
     """Return a random forest: 50 trees, each on its own draw (bagging) of at most 100,000 events, with replacement.
 
-    Events of negative weight are left out, as by ``tree``.
+    Each split looks at as many inputs as the square root of their number. What it says, and of which events, is as in
+    ``tree``.
 
     References:
         L. Breiman, "Random forests", Machine Learning 45 (2001) 5.
 
     """
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import RandomForestRegressor
 
-    learnt = EventTable(train.rows[train.weights > 0])
-    model = RandomForestClassifier(
+    learnt = of_positive_weight(train)
+    model = RandomForestRegressor(
         FOREST_TREES,
+        max_features="sqrt",
         max_samples=min(len(learnt), EVENTS_OF_A_TREE),
         min_weight_fraction_leaf=_share_of_a_leaf(learnt, EVENTS_IN_A_FOREST_LEAF, EVENTS_OF_A_TREE),
         n_jobs=-1,
         random_state=seed % 2**32,
     )
-    model.fit(learnt.inputs, learnt.labels > 0, sample_weight=learnt.weights)
+    model.fit(learnt.inputs, learnt.labels, sample_weight=learnt.weights)
     # Several threads would add up the trees in the order in which they finish, and the last digits would be chance.
     model.set_params(n_jobs=1)
-    return lambda inputs: np.asarray(model.predict_proba(inputs)[:, 1], dtype=np.float64)
+    return lambda inputs: np.asarray(model.predict(inputs), dtype=np.float64)
 
 
 def trees(train: EventTable, validation: EventTable, seed: int) -> Scorer:
@@ -172,25 +193,36 @@ def trees(train: EventTable, validation: EventTable, seed: int) -> Scorer:
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    model = HistGradientBoostingClassifier(
+    learnt, judged = (EventTable(table.rows[table.weights >= 0]) for table in (train, validation))
+    model = boosted(HistGradientBoostingClassifier, learnt, judged, seed)
+    return with_threads(model.decision_function)
+
+
+def boosted(estimator: type, learnt: EventTable, judged: EventTable, seed: int) -> Any:
+    """Grow boosted trees until the loss of the events in ``judged`` has not fallen for 20 of them."""
+    model = estimator(
         learning_rate=0.05,
         max_iter=MOST_TREES,
         early_stopping=True,
         n_iter_no_change=20,
         random_state=seed % 2**32,
     )
-    learnt, judged = (table.rows[table.weights >= 0] for table in (train, validation))
     with _threads_for(len(learnt)):
         model.fit(
-            learnt[:, :-2], learnt[:, -2] > 0, sample_weight=learnt[:, -1],
-            X_val=judged[:, :-2], y_val=judged[:, -2] > 0, sample_weight_val=judged[:, -1],
+            learnt.inputs, learnt.labels, sample_weight=learnt.weights,
+            X_val=judged.inputs, y_val=judged.labels, sample_weight_val=judged.weights,
         )  # fmt: skip
+    return model
 
-    def decide(inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+
+def with_threads(score: Callable[[NDArray[np.float32]], Any]) -> Scorer:
+    """Return what asks boosted trees, on as many threads as there is work for."""
+
+    def scored(inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         with _threads_for(len(inputs)):
-            return np.asarray(model.decision_function(inputs), dtype=np.float64)
+            return np.asarray(score(inputs), dtype=np.float64)
 
-    return decide
+    return scored
 
 
 def _threads_for(n_events: int) -> AbstractContextManager[Any]:
@@ -205,7 +237,12 @@ def _threads_for(n_events: int) -> AbstractContextManager[Any]:
     return limits
 
 
-def _logistic(inputs: NDArray[np.floating], train: EventTable) -> Scorer:
+def of_positive_weight(table: EventTable) -> EventTable:
+    """Return the events that can be in a leaf."""
+    return EventTable(table.rows[table.weights > 0])
+
+
+def _logistic(inputs: NDArray[np.floating], train: EventTable) -> OfInputs:
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=1e4, max_iter=500)

@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
 
 from models.agreement import agreement_of_folds
-from models.baselines import BASELINES
 from models.bootstrap import bootstrap_roc
 from models.calibration import Method, fit_calibration
 from models.cuts import WorkingPointSpec
@@ -35,6 +34,7 @@ from models.record import (
     Significance,
     SpectatorFinding,
 )
+from models.rivals import RIVALS
 from models.scored import Floats, ScoredEvents, require_positive_sums, scored_events
 from models.significance import best_threshold, quote, scan
 from models.spectators import (
@@ -74,9 +74,9 @@ class EvaluationSpec(Declaration):
     @field_validator("baselines")
     @classmethod
     def _are_in_the_table(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [f"{name!r}{nearest_spelling(name, BASELINES)}" for name in names if name not in BASELINES]
-        if unknown:
-            raise ValueError(f"no baseline is called {', '.join(unknown)}; there are: {', '.join(sorted(BASELINES))}")
+        known = {name for _, rivals in RIVALS.values() for name in rivals}
+        if unknown := [f"{name!r}{nearest_spelling(name, known)}" for name in names if name not in known]:
+            raise ValueError(f"no baseline is called {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
         return tuple(dict.fromkeys(names))
 
     @model_validator(mode="after")

@@ -19,8 +19,8 @@ from models.importance import (
     input_separations,
     permutation_importance,
 )
-from models.paired import Gain, Truth
 from models.scored import Measured
+from models.yardsticks import Gain, Truth
 from pipeline.blocks import Block, groups_of, is_absent
 
 N_REPEATS = 3

@@ -5,25 +5,27 @@ The tests are ``comparison``'s.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.agreement import agreement_of_folds
 from models.comparison import (
     Comparison,
     Difference,
-    compare,
     compare_folds,
     compare_readings,
     compare_seeds,
+    judged,
     read_background,
 )
-from models.metrics import auc_with_error
+from models.paired import Scores
 from models.scored import Floats, Measured
+from models.yardsticks import YARDSTICKS, Truth, Yardstick
 from pipeline.errors import DataError, DeclarationError
+
+T = TypeVar("T")
 
 PLAIN = "without decorrelation"
 """The entry of the same network that was trained without decorrelation, where another was trained with it."""
@@ -34,20 +36,21 @@ NETWORK = "network"
 
 @dataclass(frozen=True)
 class Standing:
-    """One line of a leader board: an AUC, the best one's lead over it, and the lead's adjusted p-value.
+    """One line of a leader board: its number, the best one's lead over it, and the lead's adjusted p-value.
 
+    ``value`` is an AUC, or whatever the yardstick measures; a lead is positive where the best is better.
     ``backgrounds`` are the background efficiencies at each signal efficiency that was asked for, and
     ``background_leads`` how much more (or, negative, less) background the best keeps there. Where the events are those
     of several folds, ``lead_of_method`` is the lead that holds for other training events as well, and
     ``adjusted_p_value_of_method`` belongs to it.
 
-    Where there are ``seeds``, these are the AUCs of each; all other numbers are means over seeds, their errors those
+    Where there are ``seeds``, these are the numbers of each; all others are means over seeds, their errors those
     that the test events give them. Leads hold for other seeds and other test events; ``lead_over_seeds`` is the same
     mean lead for other seeds alone, if there are several.
     """
 
     name: str
-    auc: Measured
+    value: Measured
     lead: Difference
     adjusted_p_value: float
     backgrounds: tuple[Measured, ...] = ()
@@ -59,8 +62,18 @@ class Standing:
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation of the AUC over seeds, if there are several."""
+        """The standard deviation of the number over seeds, if there are several."""
         return float(np.std([one.value for one in self.seeds], ddof=1)) if len(self.seeds) > 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A method: the scores of each of its seeds, and the numbers that they are known by."""
+
+    name: str
+    scores: Sequence[Scores]
+    measured: Sequence[Measured]
+    has_seeds: bool
 
 
 def leader_board(
@@ -73,8 +86,41 @@ def leader_board(
 ) -> tuple[Standing, ...]:
     """Rank scores on the same events by AUC, and test the lead of the best over each other one.
 
-    Scores are ``(n_events,)``, or ``(n_seeds, n_events)`` for a method that was trained from several seeds. Those of
-    two methods are compared in pairs, as many as there are; a single one with each of the other's.
+    As `ranking`; ``labels`` are 1 for signal, ``weights`` physics weights, both ``(n_events,)``. The backgrounds at the
+    signal efficiencies are compared as well.
+
+    Raises:
+        DataError: as in `models.metrics.weighted_roc`, for any score.
+        DeclarationError: a signal efficiency is not between 0 and 1.
+
+    """
+    found = np.asarray(labels)
+    truth = Truth(found, np.empty((found.size, 0)), np.asarray(np.ones(found.size) if weights is None else weights))
+    board = ranking(scores, truth, YARDSTICKS["signal"], folds=folds)
+    ranked = [np.atleast_2d(np.asarray(scores[one.name])) for one in board]
+    read = _backgrounds(ranked, labels, weights, signal_efficiencies)
+    return tuple(
+        replace(
+            standing,
+            backgrounds=tuple(background for background, _ in backgrounds),
+            background_leads=tuple(lead for _, lead in backgrounds),
+        )
+        for standing, backgrounds in zip(board, read, strict=True)
+    )
+
+
+def ranking(
+    scores: Mapping[str, ArrayLike],
+    truth: Truth,
+    yardstick: Yardstick,
+    *,
+    folds: NDArray[np.integer] | None = None,
+) -> tuple[Standing, ...]:
+    """Rank scores on the same events by what the yardstick measures, and test the lead of the best over each other one.
+
+    Scores are as the yardstick takes them, or have one axis more in front, ``n_seeds``, for a method that was trained
+    from several seeds. Those of two methods are compared in pairs, as many as there are; a single one with each of the
+    other's.
 
     Who leads was learnt from the same events, so the p-values are adjusted as if each pair had been tested.
     The best has a lead of 0 over itself, with p = 1. No scores give an empty board. ``folds`` says which of several
@@ -82,34 +128,40 @@ def leader_board(
     also tested over folds (`models.comparison.compare_folds`).
 
     Raises:
-        DataError: as in `models.metrics.weighted_roc`, for any score.
-        DeclarationError: a signal efficiency is not between 0 and 1.
+        DataError: the scores cannot be judged.
 
     """
-    seeds = {name: np.atleast_2d(np.asarray(of_name)) for name, of_name in scores.items()}
-    aucs = {name: [auc_with_error(one, labels, weights) for one in of_name] for name, of_name in seeds.items()}
-    ranked = sorted(scores, key=lambda name: -_mean(aucs[name]).value)
-    best = seeds[ranked[0]] if ranked else np.empty((0, 0))
-    leads = [_lead(compare(a, b, labels, weights) for a, b in _pairs(best, seeds[name])) for name in ranked]
+    entries = [_entry(name, np.asarray(of_name), truth, yardstick) for name, of_name in scores.items()]
+    ranked = sorted(entries, key=lambda entry: _place(entry, yardstick))
+    leads = [_lead(_compared(a, b, truth, yardstick) for a, b in _pairs(ranked[0], entry)) for entry in ranked]
     adjusted = _adjusted([lead for lead, _ in leads])
-    of_method = _over_folds([seeds[name] for name in ranked], labels, weights, folds)
+    of_method = _over_folds(ranked, truth, yardstick, folds)
     adjusted_of_method = _adjusted(of_method) if of_method else None
-    read = _backgrounds([seeds[name] for name in ranked], labels, weights, signal_efficiencies)
     return tuple(
         Standing(
-            name=name,
-            auc=_mean(aucs[name]),
+            name=entry.name,
+            value=_mean(entry.measured),
             lead=leads[row][0],
             adjusted_p_value=adjusted[row],
-            backgrounds=tuple(background for background, _ in backgrounds),
-            background_leads=tuple(lead for _, lead in backgrounds),
             lead_of_method=of_method[row] if of_method else None,
             adjusted_p_value_of_method=adjusted_of_method[row] if adjusted_of_method else None,
-            seeds=tuple(aucs[name]) if np.ndim(scores[name]) > 1 else (),
+            seeds=tuple(entry.measured) if entry.has_seeds else (),
             lead_over_seeds=leads[row][1],
         )
-        for row, (name, backgrounds) in enumerate(zip(ranked, read, strict=True))
+        for row, entry in enumerate(ranked)
     )
+
+
+def _entry(name: str, scores: Scores, truth: Truth, yardstick: Yardstick) -> _Entry:
+    has_seeds = scores.ndim > (1 if yardstick.is_single else 2)
+    of_seeds = list(scores) if has_seeds else [scores]
+    return _Entry(name, of_seeds, [yardstick.measure(one, truth) for one in of_seeds], has_seeds)
+
+
+def _place(entry: _Entry, yardstick: Yardstick) -> float:
+    """Return what is the smaller the better; a number that does not exist is the last."""
+    value = _mean(entry.measured).value
+    return float("inf") if np.isnan(value) else -value if yardstick.higher_is_better else value
 
 
 def _mean(measured: Sequence[Measured]) -> Measured:
@@ -118,10 +170,20 @@ def _mean(measured: Sequence[Measured]) -> Measured:
     return Measured(float(np.mean(values)), float(np.mean(errors)))
 
 
-def _pairs(a: Sequence[Any] | NDArray[Any], b: Sequence[Any] | NDArray[Any]) -> list[tuple[Any, Any]]:
+def _pairs(a: _Entry, b: _Entry) -> Iterator[tuple[tuple[Scores, Measured], tuple[Scores, Measured]]]:
+    return _in_pairs(*(list(zip(one.scores, one.measured, strict=True)) for one in (a, b)))
+
+
+def _in_pairs(a: Sequence[T], b: Sequence[T]) -> Iterator[tuple[T, T]]:
     """Pair the seeds of two methods; a single one with each of the other's."""
     n_pairs = max(len(a), len(b)) if 1 in (len(a), len(b)) else min(len(a), len(b))
-    return [(a[i % len(a)], b[i % len(b)]) for i in range(n_pairs)]
+    return ((a[i % len(a)], b[i % len(b)]) for i in range(n_pairs))
+
+
+def _compared(a: tuple[Scores, Measured], b: tuple[Scores, Measured], truth: Truth, yardstick: Yardstick) -> Comparison:
+    """Compare two scores; of a number that is better where it is lower, the second's comes first."""
+    gain = judged(yardstick.gain(a[0], b[0], truth))
+    return Comparison(a[1], b[1], gain) if yardstick.higher_is_better else Comparison(b[1], a[1], gain)
 
 
 def _lead(pairs: Iterable[Comparison]) -> tuple[Difference, Difference | None]:
@@ -145,7 +207,7 @@ def _backgrounds(
         found = []
         for one, of_best in zip(signal_efficiencies, best, strict=True):
             of_seeds = [read_background(one, scores, labels, weights) for scores in seeds]
-            lead, _ = _lead(compare_readings(a, b) for a, b in _pairs(of_best, of_seeds))
+            lead, _ = _lead(compare_readings(a, b) for a, b in _in_pairs(of_best, of_seeds))
             found.append((_mean([reading.measured for reading in of_seeds]), lead))
         yield found
 
@@ -186,20 +248,28 @@ def _adjusted(leads: Sequence[Difference]) -> list[float]:
 
 
 def _over_folds(
-    scores: Sequence[NDArray[Any]], labels: ArrayLike, weights: ArrayLike | None, folds: NDArray[np.integer] | None
+    ranked: Sequence[_Entry], truth: Truth, yardstick: Yardstick, folds: NDArray[np.integer] | None
 ) -> list[Difference]:
     """Return the first one's lead over each from fold to fold; none where there is one fold, or one without a class."""
     if folds is None:
         return []
-    aucs = np.array([_in_folds(seeds, labels, weights, folds) for seeds in scores])
-    if aucs.size <= len(scores) or np.isnan(aucs).any():
+    values = np.array([_in_folds(entry, truth, yardstick, folds) for entry in ranked])
+    if values.size <= len(ranked) or np.isnan(values).any():
         return []
-    n_test = folds.size // aucs.shape[1]
-    return [compare_folds(aucs[0], one, n_train=folds.size - n_test, n_test=n_test) for one in aucs]
+    n_test = folds.size // values.shape[1]
+    better = values if yardstick.higher_is_better else -values
+    return [compare_folds(better[0], one, n_train=folds.size - n_test, n_test=n_test) for one in better]
 
 
-def _in_folds(seeds: NDArray[Any], labels: ArrayLike, weights: ArrayLike | None, folds: NDArray[np.integer]) -> Floats:
-    """Return the AUC of each fold, ``(n_folds,)``, the mean over seeds."""
-    found = [agreement_of_folds(scores, labels, weights, folds).aucs for scores in seeds]
-    aucs: Floats = np.array([[auc.value for auc in aucs] for aucs in found])
-    return np.asarray(aucs.mean(axis=0))
+def _in_folds(entry: _Entry, truth: Truth, yardstick: Yardstick, folds: NDArray[np.integer]) -> Floats:
+    """Return the number of each fold, ``(n_folds,)``, the mean over seeds."""
+    members = [folds == fold for fold in np.unique(folds)]
+    found = [[_value(one[rows], truth.among(rows), yardstick) for rows in members] for one in entry.scores]
+    return np.asarray(np.mean(found, axis=0))
+
+
+def _value(scores: Scores, truth: Truth, yardstick: Yardstick) -> float:
+    try:
+        return yardstick.measure(scores, truth).value
+    except DataError:
+        return float("nan")

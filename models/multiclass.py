@@ -18,6 +18,7 @@ from models.headline import Headline, headed, that_exist, with_errors
 from models.histograms import ClassCount, PartName, count
 from models.inputs import InputShares
 from models.judgeable import judging, require_shapes, unusable, without_weight
+from models.leader_board import Standing
 from models.outputs import JudgedOutputs, judge_outputs
 from models.probabilities import clipped_probabilities
 from models.scored import Floats, Measured, ScoredEvents
@@ -102,6 +103,7 @@ class MulticlassEvaluation(JudgedOutputs):
     pairs: Estimates
     counts: tuple[ClassCount, ...]
     inputs: InputShares | None = None
+    leader_board: tuple[Standing, ...] = ()
 
     @property
     def headline(self) -> Headline:

@@ -17,6 +17,7 @@ from models.headline import Headline, headed, that_exist, with_errors
 from models.histograms import ClassCount, PartName, count
 from models.inputs import InputShares
 from models.judgeable import judging, require_shapes, unusable, without_weight
+from models.leader_board import Standing
 from models.outputs import JudgedOutputs, judge_outputs
 from models.probabilities import require_probabilities
 from models.scored import Floats, Measured, ScoredEvents
@@ -105,6 +106,7 @@ class MultilabelEvaluation(JudgedOutputs):
     company: Company
     counts: tuple[ClassCount, ...]
     inputs: InputShares | None = None
+    leader_board: tuple[Standing, ...] = ()
 
     @property
     def headline(self) -> Headline:

@@ -1,19 +1,16 @@
 """Paired differences of two networks with several outputs, on the same events.
 
 Owns the differences of the two numbers by which such networks are known, with errors in which what both have in common
-cancels event by event, and the table of which difference is a gain to whom. That of a single score is in ``metrics``.
-Weights are physics weights.
+cancels event by event. That of a single score is in ``metrics``. Weights are physics weights.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.heads import JudgedAs
 from models.ladder import area, ladder_of, placements
-from models.metrics import auc_difference, influences_on
+from models.metrics import influences_on
 from models.scored import LIGHTEST, Floats, Measured, ScoredEvents, effective_events, scored_events
 from pipeline.errors import DataError
 
@@ -105,48 +102,3 @@ def _root_of_squares(deviations: Floats) -> float:
     error = float(np.sqrt(np.dot(deviations, deviations)))
     # What is left of scores that are the same is rounding.
     return error if not error <= 1e-12 else 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """What events are: indices of classes and weights, ``(n_events,)``, and targets ``(n_events, n_targets)``."""
-
-    label: NDArray[np.integer]
-    target: NDArray[np.float64]
-    weight: NDArray[np.float64]
-
-
-Gain = Callable[[Scores, Scores, Truth], Measured]
-"""Scores of a, scores of b, what the events are → by how much a is better than b."""
-
-
-def _gain_of_signal(a: Scores, b: Scores, truth: Truth) -> Measured:
-    return auc_difference(a, b, truth.label, truth.weight)
-
-
-def _gain_of_classes(a: Scores, b: Scores, truth: Truth) -> Measured:
-    return mean_auc_difference(a, b, truth.label[:, np.newaxis] == np.arange(a.shape[1]), truth.weight)
-
-
-def _gain_of_flags(a: Scores, b: Scores, truth: Truth) -> Measured:
-    return mean_auc_difference(a, b, truth.target > 0, truth.weight)
-
-
-def _gain_of_quantities(a: Scores, b: Scores, truth: Truth) -> Measured:
-    of_b, of_a = (predicted.astype(np.float64) - truth.target for predicted in (b, a))
-    return rms_difference(of_b, of_a, truth.weight, _spreads(truth) if truth.target.shape[1] > 1 else None)
-
-
-def _spreads(truth: Truth) -> list[float]:
-    """Return the standard deviation of each quantity, in which several are measured alike."""
-    weights = truth.weight / truth.weight.sum()
-    squares = weights @ (truth.target - weights @ truth.target) ** 2
-    return [float(np.sqrt(square)) if square > 0.0 else 1.0 for square in squares]
-
-
-GAINS: Mapping[JudgedAs, Gain] = {
-    "signal": _gain_of_signal,
-    "class": _gain_of_classes,
-    "flags": _gain_of_flags,
-    "quantities": _gain_of_quantities,
-}

@@ -15,6 +15,7 @@ from models.headline import Headline, headed, that_exist, with_errors
 from models.histograms import ClassCount, PartName, count
 from models.inputs import InputShares
 from models.judgeable import judging, require_shapes, unusable, without_weight
+from models.leader_board import Standing
 from models.residuals import Quantity, QuantityFinding, judge_quantity, mean_relative_rms
 from models.scored import Measured
 
@@ -60,6 +61,7 @@ class RegressionEvaluation:
     relative_rms: Measured
     counts: tuple[ClassCount, ...]
     inputs: InputShares | None = None
+    leader_board: tuple[Standing, ...] = ()
 
     @property
     def headline(self) -> Headline:

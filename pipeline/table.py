@@ -96,12 +96,15 @@ class Packing:
 
     def pack(self, events: EventArrays) -> EventTable:
         """Return the table of events that are in memory."""
-        targets: NDArray[np.number] = events.label[:, None]
-        if self.targets:
-            targets = self.targets.apply(events.target)
+        targets = self.targets_of(events)
         if self.nuisance:
             targets = np.column_stack([targets, self.nuisance.ranks_of(events.spectators)])
         return pack(self.transform.apply(events.features), targets, events.training_weight)
+
+    def targets_of(self, events: EventArrays, rows: NDArray[np.intp] | slice = slice(None)) -> NDArray[np.number]:
+        """Return what a network shall find of some events, shape ``(n_events, n_targets)``."""
+        found: NDArray[np.number] = events.label[rows][:, None]
+        return self.targets.apply(events.target[rows]) if self.targets else found
 
 
 def pack(inputs: NDArray[np.float32], targets: NDArray[np.number], weights: NDArray[np.number]) -> EventTable:

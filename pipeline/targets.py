@@ -44,6 +44,11 @@ class TargetTransform(Declaration):
         normalised: Matrix = (targets - np.array(self.offset)) / np.array(self.scale)
         return normalised.astype(np.float32)
 
+    def undone(self, said: Matrix) -> Matrix:
+        """Return targets in their own units of such numbers, shape ``(n_events, n_targets)``."""
+        targets: Matrix = said * np.array(self.scale) + np.array(self.offset)
+        return targets
+
 
 def standard(facts: Sequence[TargetFacts]) -> TargetTransform:
     """Return the transform to mean 0 and standard deviation 1; a target that is constant becomes 0."""

@@ -23,9 +23,9 @@ ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL", "W
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have XLA compile without optimising, which takes most of the time of small trainings; benchmarks want it."""
+    """Have XLA optimise a little: compiling takes most of the time of small trainings; benchmarks want all of it."""
     if not config.getoption("--benchmark-only"):
-        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 
 @pytest.fixture(scope="session")

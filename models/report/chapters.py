@@ -50,11 +50,14 @@ ENDING = (
     Chapter("provenance", "provenance", "pieces/provenance.html"),
 )
 
+BOARD = Chapter("board", "leader board", "pieces/board.html")
+FEATURES = Chapter("features", "features", "pieces/features.html")
+
 SIGNAL = Findings(
     pictures_of,
     "pieces/signal/verdict.html",
     (
-        Chapter("board", "leader board", "pieces/signal/board.html"),
+        BOARD,
         Chapter("folds", "folds", "pieces/signal/folds.html", lambda content: content.evaluation.folds is not None),
         Chapter("roc", "ROC", "pieces/signal/roc.html"),
         Chapter("scores", "scores", "pieces/signal/scores.html"),
@@ -82,12 +85,11 @@ SIGNAL = Findings(
     ),
 )
 
-FEATURES = Chapter("features", "features", "pieces/features.html")
-
 CLASSES = Findings(
     pictures_of_classes,
     "pieces/classes/verdict.html",
     (
+        BOARD,
         Chapter("confusion", "confusion", "pieces/classes/confusion.html"),
         Chapter("classes", "class by class", "pieces/classes/classes.html"),
         FEATURES,
@@ -97,13 +99,13 @@ CLASSES = Findings(
 FLAGS = Findings(
     pictures_of_flags,
     "pieces/flags/verdict.html",
-    (Chapter("labels", "label by label", "pieces/flags/labels.html"), FEATURES),
+    (BOARD, Chapter("labels", "label by label", "pieces/flags/labels.html"), FEATURES),
 )
 
 QUANTITIES = Findings(
     pictures_of_quantities,
     "pieces/quantities/verdict.html",
-    (Chapter("residuals", "residuals", "pieces/quantities/residuals.html"), FEATURES),
+    (BOARD, Chapter("residuals", "residuals", "pieces/quantities/residuals.html"), FEATURES),
 )
 
 FINDINGS: Mapping[type, Findings] = {

@@ -11,6 +11,7 @@ from models.leader_board import Standing
 from models.report.board import board_figure
 from models.report.page import rendered
 from models.report.style import png_of
+from models.yardsticks import Yardstick
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class ComparisonContent:
     title: str
     question: str
     n_events: int
+    yardstick: Yardstick
     board: Sequence[Standing]
     kinds: Mapping[str, str]
     signal_efficiencies: Sequence[float]
@@ -40,5 +42,5 @@ def render_comparison(content: ComparisonContent) -> str:
         content=content,
         has_seeds=any(one.spread is not None for one in content.board),
         has_folds=any(one.lead_of_method is not None for one in content.board),
-        image=b64encode(png_of(board_figure(content.board))).decode(),
+        image=b64encode(png_of(board_figure(content.board, content.yardstick))).decode(),
     )

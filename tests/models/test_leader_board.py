@@ -58,7 +58,7 @@ def test_leader_board_ranks_and_compares_with_the_best() -> None:
     a, b, labels, weights = toy(2_000, 1, handicap=1.5)
     board = leader_board({"poor": b, "good": a, "copy": 2.0 * a}, labels, weights)
     assert [line.name for line in board] == ["good", "copy", "poor"]
-    assert board[2].auc == auc_with_error(b, labels, weights)
+    assert board[2].value == auc_with_error(b, labels, weights)
     assert board[2].lead == compare(a, b, labels, weights).difference
     assert [line.adjusted_p_value for line in board[:2]] == [1.0, 1.0]
     assert board[2].adjusted_p_value == pytest.approx(3.0 * board[2].lead.p_value)
@@ -124,7 +124,7 @@ def test_with_seeds_the_lead_is_the_mean_with_the_errors_of_seeds_and_of_test_ev
     found = compare_seeds(*values, test_error=float(np.mean([pair.difference.error for pair in pairs])))
     assert (poor.lead, poor.lead_over_seeds) == (found.new_test_events, found.same_test_events)
     assert good.seeds == tuple(pair.a for pair in pairs)
-    assert good.auc.value == pytest.approx(np.mean(values[0]))
+    assert good.value.value == pytest.approx(np.mean(values[0]))
     assert good.spread == pytest.approx(np.std(values[0], ddof=1))
 
 
@@ -133,7 +133,7 @@ def test_scores_without_seeds_are_compared_with_those_of_every_seed() -> None:
     good, poor = leader_board({"fixed": b, "trained": seeds(3, 0.2)}, labels, weights, signal_efficiencies=[0.5])
     assert (good.name, good.seeds[0]) == ("trained", auc_with_error(seeds(1, 0.2)[0], labels, weights))
     assert (poor.seeds, poor.spread) == ((), None)
-    assert poor.lead.value == pytest.approx(good.auc.value - poor.auc.value)
+    assert poor.lead.value == pytest.approx(good.value.value - poor.value.value)
     assert poor.background_leads[0].value == pytest.approx(good.backgrounds[0].value - poor.backgrounds[0].value)
 
 
