@@ -23,7 +23,7 @@ from flows.experiment import ExperimentFile
 from flows.home import runs
 from flows.parts import JudgedEvents, judged_events
 from flows.rivals import baseline_scores
-from flows.same_events import Prepared, require_same_events
+from flows.same_events import Prepared, require_same_events, require_same_task
 from flows.tracking.runs import TrackedRun, nested_run, tracked_run
 from flows.train import begin_run, export_network, prepare_folds, record_events, train_network, workplace_of
 from models.build import head_of
@@ -61,6 +61,7 @@ def compare_experiments(
     experiments = _with_names(files)
     page = (out or runs() / f"compare-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}") / PAGE
     _refuse_occupied(page.parent)
+    require_same_task({name: file.content for name, file in experiments.items()})
     prepared = {name: Prepared(file.content, prepare_folds(file, progress)) for name, file in experiments.items()}
     require_same_events(prepared)
     with tracked_run(files[0].content.name, f"compare {', '.join(experiments)}"[:250]) as tracked:

@@ -6,8 +6,9 @@ What is learnt from the others, features, normalisation, balance, may differ.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from flows.experiment import Experiment
 from pipeline.dataset import PreparedDataset, hash_of
 from pipeline.errors import DeclarationError
+
+T = TypeVar("T")
 
 DECIDE = ("samples", "derive", "targets", "select", "weights", "split")
 """The sections that decide which events are tested, and with which weights."""
@@ -42,6 +45,16 @@ class Prepared:
         return np.concatenate([getattr(dataset.part("test"), array) for dataset in self.datasets])
 
 
+def require_same_task(experiments: Mapping[str, Experiment]) -> None:
+    """Refuse experiments that do not look for the same, before anything is prepared.
+
+    Raises:
+        DeclarationError: one line for each experiment that has another head, other targets or other classes.
+
+    """
+    _refuse({name: _task_of(one) for name, one in experiments.items()}, _other_task, "that find the same")
+
+
 def require_same_events(prepared: Mapping[str, Prepared]) -> None:
     """Refuse experiments that are not tested on the same events, and say what to write instead.
 
@@ -49,20 +62,31 @@ def require_same_events(prepared: Mapping[str, Prepared]) -> None:
         DeclarationError: one line for each experiment whose test events are not those of the first.
 
     """
-    first, *others = prepared
-    found = {name: _difference(prepared[first], prepared[name], (first, name)) for name in others}
+    _refuse(prepared, _difference, "with the same test events")
+
+
+def _refuse(compared: Mapping[str, T], differ: Callable[[T, T, tuple[str, str]], str], needed: str) -> None:
+    first, *others = compared
+    found = {name: differ(compared[first], compared[name], (first, name)) for name in others}
     problems = [f"{first!r} and {name!r}: {problem}" for name, problem in found.items() if problem]
     if problems:
-        raise DeclarationError("only experiments with the same test events can be compared\n  " + "\n  ".join(problems))
+        raise DeclarationError(f"only experiments {needed} can be compared\n  " + "\n  ".join(problems))
+
+
+def _task_of(experiment: Experiment) -> dict[str, list[str]]:
+    return {
+        "heads": [experiment.model.head],
+        "targets": list(experiment.targets),
+        "classes": list(experiment.classes),
+    }
+
+
+def _other_task(a: dict[str, list[str]], b: dict[str, list[str]], names: tuple[str, str]) -> str:
+    different = next((what for what in a if a[what] != b[what]), None)
+    return f"the {different} differ: {_listed(a[different])}, and {_listed(b[different])}" if different else ""
 
 
 def _difference(a: Prepared, b: Prepared, names: tuple[str, str]) -> str:
-    if (ours := a.experiment.model.head) != (theirs := b.experiment.model.head):
-        return f"the heads differ: {ours}, and {theirs}"
-    if list(a.experiment.targets) != list(b.experiment.targets):
-        return f"the targets differ: {_listed(list(a.experiment.targets))}, and {_listed(list(b.experiment.targets))}"
-    if a.experiment.classes != b.experiment.classes:
-        return f"the classes differ: {_listed(a.experiment.classes)}, and {_listed(b.experiment.classes)}"
     differing = [words for array, words in ARRAYS.items() if not np.array_equal(a.tested(array), b.tested(array))]
     return f"the {differing[0]} of the test part differ; {_why(a, b, names)}" if differing else ""
 

@@ -14,7 +14,7 @@ from models.heads import JudgedAs
 from models.metrics import auc_difference, auc_with_error, aucs_with_mean
 from models.paired import Scores, mean_auc_difference, rms_difference
 from models.residuals import Quantity, mean_relative_rms, root_mean_square, spread
-from models.scored import Measured, ScoredEvents
+from models.scored import Measured, scored_events
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def _gain_of_auc(a: Scores, b: Scores, truth: Truth) -> Measured:
 
 def _mean_auc(scores: Scores, truths: NDArray[np.bool_], weights: NDArray[np.float64]) -> Measured:
     outputs = zip(scores.T, truths.T, strict=True)
-    events = [ScoredEvents(np.ascontiguousarray(said), np.ascontiguousarray(true), weights) for said, true in outputs]
+    events = [scored_events(np.ascontiguousarray(said), np.ascontiguousarray(true), weights) for said, true in outputs]
     return aucs_with_mean(events)[1]
 
 

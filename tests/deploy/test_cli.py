@@ -153,7 +153,7 @@ def test_compare_ranks_networks_without_registering_any_and_says_which_one_faile
     ended = winnow("compare", trained_copy.file.path, hopeless, "--out", "compared", "--json")
     assert ended.status == 3, ended
     [line] = ended.json["board"]
-    assert (line["name"], line["auc"]["value"]) == ("gaussians", trained_copy.outcome.evaluation.auc.value)
+    assert (line["name"], line["value"]["value"]) == ("gaussians", trained_copy.outcome.evaluation.auc.value)
     assert ended.json["failures"].keys() == {f"hopeless seed {trained_copy.file.content.experiment.seed}"}
     assert {path.name for path in Path("compared").iterdir()} == {"comparison.html", "comparison.json"}
     assert {v.version for v in connect().search_model_versions("name = 'gaussians'")} == {1, 2, 3}

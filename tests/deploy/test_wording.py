@@ -7,7 +7,7 @@ def line(name: str, kind: str, lead: float, spread: float | None) -> dict[str, o
     return {
         "name": name,
         "kind": kind,
-        "auc": {"value": 0.9 - lead, "error": 0.002},
+        "value": {"value": 0.9 - lead, "error": 0.002},
         "lead": {"value": lead, "error": 0.001},
         "adjusted_p_value": 0.00123,
         "spread": spread,
@@ -19,6 +19,7 @@ RECORD = {
     "board": [line("deep", "network", 0.0, 0.0004), line("trees", "baseline", 0.01, None)],
     "seeds": 3,
     "test_events": 12345,
+    "metric": {"name": "auc", "label": "AUC"},
     "signal_efficiencies": [0.5],
     "failures": {"wide seed 2": "the loss is not finite"},
     "page": "out/comparison.html",

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from deploy.wording import compared_text
 from flows.compare import compare_experiments
 from flows.compared import ComparisonOutcome
 from flows.experiment import ExperimentFile, load_experiment
@@ -74,7 +75,7 @@ def test_the_board_has_every_network_and_each_baseline_once_for_each_set_of_inpu
     assert kinds == {
         "wide": "network", "narrow": "network", "fisher of wide": "baseline", "fisher of narrow": "baseline",
     }  # fmt: skip
-    aucs = {one.name: one.auc.value for one in outcome.board}
+    aucs = {one.name: one.value.value for one in outcome.board}
     assert min(aucs["wide"], aucs["fisher of wide"]) > max(aucs["narrow"], aucs["fisher of narrow"])
 
 
@@ -82,13 +83,13 @@ def test_the_seeds_are_the_experiments_own_and_the_next_and_they_differ(outcome:
     [wide] = [line for line in outcome.to_json()["board"] if line["name"] == "wide"]
     assert [seed["seed"] for seed in wide["seeds"]] == [7, 8]
     assert wide["seeds"][0]["value"] != wide["seeds"][1]["value"]
-    assert wide["auc"]["value"] == pytest.approx(np.mean([seed["value"] for seed in wide["seeds"]]))
+    assert wide["value"]["value"] == pytest.approx(np.mean([seed["value"] for seed in wide["seeds"]]))
 
 
 def test_the_lead_is_that_over_seeds_and_test_events(outcome: ComparisonOutcome) -> None:
     by_name = {one.name: one for one in outcome.board}
     best, narrow = outcome.board[0], by_name["narrow"]
-    aucs = [[seed.value for seed in one.seeds] or [one.auc.value] * 2 for one in (best, narrow)]
+    aucs = [[seed.value for seed in one.seeds] or [one.value.value] * 2 for one in (best, narrow)]
     assert narrow.lead_over_seeds == compare_seeds(*aucs, test_error=0.0).same_test_events
     assert narrow.lead.error > narrow.lead_over_seeds.error
     assert [len(one.backgrounds) for one in outcome.board] == [2] * 4
@@ -150,9 +151,52 @@ def test_a_former_comparison_is_not_replaced(folder: Path, outcome: ComparisonOu
         compare_experiments(files, out=outcome.page.parent)
 
 
-def test_experiments_whose_scores_have_no_roc_curve_are_refused(folder: Path) -> None:
-    file = loaded(folder, "wide", EXPERIMENT)
-    model = file.content.model.model_copy(update={"head": "softmax"})
-    other = file.model_copy(update={"content": file.content.model_copy(update={"model": model})})
-    with pytest.raises(DeclarationError, match=r"ranks networks with head = 'binary'; received 'softmax'"):
-        compare_experiments([other])
+CLASSES = """{ column = "kind", east = 0, north = 1, west = 2 }"""
+SEVERAL = (
+    EXPERIMENT.replace('{ column = "label", signal = 1, background = 0 }', CLASSES)
+    .replace("signal_efficiencies = [0.5]\n", "")
+    .replace("[training]", 'head = "softmax"\n[training]')
+)
+QUANTITY = (
+    EXPERIMENT.replace('label = { column = "label", signal = 1, background = 0 }', "")
+    .replace("signal_efficiencies = [0.5]\n", "")
+    .replace("[split]", '[targets]\nlength = "length"\n[split]')
+    .replace("[training]", 'head = "regression"\n[training]')
+    .replace("fisher", "linear")
+)
+
+
+@pytest.fixture(scope="module")
+def plane(folder: Path) -> Path:
+    """Points of a plane: in which third of it, and how far from the origin along a line."""
+    x, y = np.random.default_rng(2).normal(size=(2, 600))
+    kind, length = np.select([x > np.abs(y), y > 0], [0, 1], 2), 100 + 10 * (2 * x + y)
+    frame = pd.DataFrame({"event": np.arange(600), "kind": kind, "length": length, "x": x, "y": y, "z": x**2})
+    frame.to_csv(folder / "plane.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize(("text", "metric", "baseline"), [(SEVERAL, "mean AUC", "fisher"), (QUANTITY, "RMS", "linear")])
+def test_networks_of_other_heads_are_ranked_as_well(plane: Path, text: str, metric: str, baseline: str) -> None:
+    wide = text.replace("events.csv", "plane.csv").replace("3e-1", "1e-1").replace("epochs = 4", "epochs = 12")
+    files = [
+        loaded(plane, "wide", wide),
+        loaded(plane, "narrow", wide.replace('"wide"', '"narrow"').replace('["x", "y"]', '["y"]')),
+    ]
+    found = compare_experiments(files, n_seeds=2, out=plane / metric)
+    values = {one.name: one.value.value for one in found.board}
+    assert values.keys() == {"wide", "narrow", f"{baseline} of wide", f"{baseline} of narrow"}
+    assert (
+        (values["wide"] > values["narrow"] + 0.1) if metric == "mean AUC" else (values["wide"] < values["narrow"] - 5)
+    )
+    narrow = next(one for one in found.board if one.name == "narrow")
+    assert narrow.lead.value > 5 * narrow.lead.error > 0
+    assert found.to_json()["metric"]["label"] == metric
+    assert f">{metric}</th>" in found.page.read_text()
+    assert metric in compared_text(json.loads(found.record.read_text()))
+
+
+def test_different_heads_are_refused(plane: Path) -> None:
+    files = [loaded(plane, "wide", EXPERIMENT), loaded(plane, "narrow", SEVERAL.replace('"wide"', '"several"'))]
+    with pytest.raises(DeclarationError, match="'wide' and 'several': the heads differ: binary, and softmax"):
+        compare_experiments(files)

@@ -165,6 +165,9 @@ def test_the_metric_of_a_promotion_is_that_of_the_head_and_filled_in(
         ("softmax", "[evaluation]\nsignal_efficiencies = [0.9]", "evaluation.signal_efficiencies is no question"),
         ("softmax", "[evaluation]\nbackground_uncertainty = 0.2", "evaluation.background_uncertainty is no question"),
         ("softmax", "[evaluation]\nworking_points = [{ name = 'a', purity = 0.9 }]", "evaluation.working_points is no"),
+        ("regression", "[evaluation]\nbaselines = ['trees', 'fisher']",
+         "evaluation.baselines: 'fisher' cannot rival head = 'regression'; there are: forest, linear, nearest, "),
+        ("softmax", "[evaluation]\nbaselines = ['linear']", "evaluation.baselines: 'linear' cannot rival head = 'soft"),
         ("regression", "[evaluation]\nreplicas = 10", "evaluation.replicas is no question to head = 'regression'; it"
          " needs head = 'binary' or 'softmax' or 'multi-label'"),
     ],

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from flows.experiment import load_experiment
-from flows.same_events import Prepared, require_same_events
+from flows.same_events import Prepared, require_same_events, require_same_task
 from pipeline.errors import DeclarationError
 from pipeline.prepare import prepare
 
@@ -98,3 +98,20 @@ def test_every_experiment_at_fault_is_told(prepared):
     found = prepared(EXPERIMENT, EXPERIMENT + "salt = 'b'\n", EXPERIMENT + "salt = 'c'\n")
     with pytest.raises(DeclarationError, match=r"'a' and 'b': .*\n  'a' and 'c': "):
         require_same_events(found)
+
+
+def test_other_targets_are_told_before_anything_is_prepared(prepared, tmp_path):
+    texts = [
+        EXPERIMENT.replace("[split]", f"[targets]\n{target}\n[split]") + '[model]\nhead = "regression"\n'
+        for target in ('energy = "z"', 'time = "z"', 'energy = "2 * z"')
+    ]
+    paths = [tmp_path / f"{name}.toml" for name in "abc"]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    found = {path.stem: load_experiment(path).content for path in paths}
+    told = r"that find the same can be compared\n  'a' and 'b': the targets differ: "
+    with pytest.raises(DeclarationError, match=told):
+        require_same_task(found)
+    told = r"the targets of the test part differ; what is declared .*: targets"
+    with pytest.raises(DeclarationError, match=told):
+        require_same_events(prepared(texts[0], texts[2]))

@@ -53,9 +53,9 @@ CLASSES = "label = { column = 'kind', east = 0, north = 1, south = 2, west = 3 }
 LABELS = "[targets]\nup = 'up'\nright = 'right'"
 QUANTITIES = "[targets]\nenergy = 'energy * 1000'\ntime = 'time'"
 HEADS = {
-    "softmax": {"label": CLASSES, "folds": 1, "evaluation": "replicas = 20"},
-    "multi-label": {"label": LABELS, "folds": 2, "evaluation": "replicas = 20"},
-    "regression": {"label": QUANTITIES, "folds": 1, "evaluation": ""},
+    "softmax": {"label": CLASSES, "folds": 1, "evaluation": "replicas = 20\nbaselines = ['trees', 'fisher']"},
+    "multi-label": {"label": LABELS, "folds": 2, "evaluation": "replicas = 20\nbaselines = ['logistic']"},
+    "regression": {"label": QUANTITIES, "folds": 1, "evaluation": "baselines = ['trees', 'linear']"},
 }
 GOOD = {"epochs": 6, "learning_rate": 1e-2}
 CRIPPLED = {"epochs": 1, "learning_rate": 1e-9}
@@ -184,6 +184,21 @@ def test_the_page_has_every_section_that_its_list_names_and_says_what_each_input
     assert {one.name for one in inputs.inputs[:2]} == {"u", "v"}
     assert all(one.importance.value > 5 * one.importance.error for one in inputs.inputs[:2])
     assert "rises" in page if "regression" in versions.good.model else "falls" in page
+
+
+def test_the_network_is_ranked_among_its_baselines(versions: Versions) -> None:
+    found, experiment = versions.good.evaluation, versions.good.model.removeprefix("plane-")
+    board = {one.name: one for one in found.leader_board}
+    baselines = {"softmax": ["trees", "fisher"], "multi-label": ["logistic"], "regression": ["trees", "linear"]}
+    assert board.keys() == {"network", *baselines[experiment]}
+    assert (board["network"].value.value, board["network"].value.error) == pytest.approx(
+        (found.headline.value.value, found.headline.value.error)
+    )
+    best, other = list(board.values())[:2]
+    assert (best.value.value > other.value.value) is found.headline.higher_is_better
+    assert other.lead.value == pytest.approx(abs(best.value.value - other.value.value))
+    assert (best.lead_of_method is None) is (experiment != "multi-label")
+    assert '<h2 id="board">' in versions.good.report.read_text()
 
 
 def test_a_flag_that_is_none_is_refused_before_training_and_by_the_check(folder: Path) -> None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.comparison import compare, compare_at, compare_folds, compare_seeds
-from models.leader_board import holm, leader_board
+from models.leader_board import holm, leader_board, ranking
 from models.metrics import auc_with_error, weighted_auc
+from models.yardsticks import YARDSTICKS, Truth
 from pipeline.errors import DataError, DeclarationError
 
 Array = NDArray[Any]
@@ -108,6 +109,31 @@ def test_where_a_fold_lacks_a_class_or_is_alone_nothing_is_said_of_the_method() 
     assert [line.lead_of_method for line in board] == [None, None]
     single = leader_board({"a": a, "b": b}, labels, weights, folds=np.zeros(400, dtype=np.int64))
     assert [line.adjusted_p_value_of_method for line in single] == [None, None]
+
+
+def test_the_lowest_rms_leads_and_leads_are_positive() -> None:
+    random, n = np.random.default_rng(5), 1_200
+    truth = Truth(np.zeros(n, dtype=int), random.normal(size=(n, 1)), random.gamma(2.0, size=n))
+    good, poor = (truth.target + noise * random.normal(size=(n, 1)) for noise in (0.3, 0.5))
+    seeded, folds = np.stack([poor, poor + 0.1 * np.sin(9 * poor)]), np.arange(n) // 300
+    board = ranking({"poor": seeded, "good": good}, truth, YARDSTICKS["quantities"], folds=folds)
+    assert [line.name for line in board] == ["good", "poor"]
+    assert [round(line.value.value, 1) for line in board] == [0.3, 0.5]
+    line = board[1]
+    assert (len(line.seeds), board[0].seeds) == (2, ())
+    for lead in (line.lead, line.lead_over_seeds, line.lead_of_method):
+        assert lead is not None
+        assert lead.value == pytest.approx(line.value.value - board[0].value.value, rel=0.05)
+    assert line.adjusted_p_value_of_method == line.lead_of_method.p_value < 0.05
+
+
+def test_a_number_that_does_not_exist_comes_last() -> None:
+    """Weights that cancel leave no RMS: the mean square is negative."""
+    truth = Truth(np.zeros(4, dtype=int), np.zeros((4, 1)), np.array([1.0, 1.0, 1.0, -2.0]))
+    scores = {"none": np.array([[0.1], [0.1], [0.1], [0.9]]), "some": np.array([[1.0], [1.0], [1.0], [0.1]])}
+    assert np.isnan(YARDSTICKS["quantities"].measure(scores["none"], truth).value)
+    board = ranking(scores, truth, YARDSTICKS["quantities"])
+    assert [line.name for line in board] == ["some", "none"]
 
 
 def seeds(n_seeds: int, spread: float) -> list[np.ndarray]:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from models.anatomy import Layer
+from models.comparison import judged
 from models.inputs import InputShare, InputShares
 from models.judgement import Judgement
+from models.leader_board import NETWORK, Standing
 from models.multiclass import ScoredClasses, judge_classes
 from models.multilabel import ScoredFlags, judge_flags
 from models.record import Evaluation
@@ -102,6 +104,23 @@ def test_what_an_input_is_worth_is_what_its_loss_costs(pages: list[ReportContent
     said = ("mean one-against-rest AUC falls", "mean AUC of the labels falls", "over their spread rises")
     assert all(words in text for words, text in zip(said, texts, strict=True))
     assert all("0.250 ± 0.010</td><td>17" in text for text in texts)
+
+
+def test_a_baseline_that_is_ahead_is_named_at_the_top_whatever_the_network_finds(pages: list[ReportContent]) -> None:
+    for content, number in zip(
+        pages[1:], ("mean one-against-rest AUC", "mean AUC of the labels", "mean RMS"), strict=True
+    ):
+        lead = judged(Measured(0.01, 0.002))
+        board = (
+            Standing("trees", Measured(0.9, 0.01), judged(Measured(0.0, 0.0)), 1.0),
+            Standing(NETWORK, Measured(0.89, 0.01), lead, 0.03),
+        )
+        text = " ".join(
+            render_report(replace(content, evaluation=replace(content.evaluation, leader_board=board))).split()
+        )
+        assert f"the baseline trees is ahead, with a {number}" in text
+        assert re.search(r"a lead of 0\.010\d* ± 0\.002\d*, with", text)
+        assert "<td>best</td>" in text
 
 
 def test_names_of_classes_are_no_html(pages: list[ReportContent]) -> None:

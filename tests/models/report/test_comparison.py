@@ -8,6 +8,7 @@ import pytest
 from models.leader_board import leader_board
 from models.report.board import board_figure
 from models.report.comparison import ComparisonContent, render_comparison
+from models.yardsticks import YARDSTICKS
 
 
 @pytest.fixture
@@ -21,6 +22,7 @@ def content() -> ComparisonContent:
         title="Comparison of deep",
         question="Is deeper better?",
         n_events=600,
+        yardstick=YARDSTICKS["signal"],
         board=board,
         kinds={"deep": "network", "fisher": "baseline"},
         signal_efficiencies=[0.5],
@@ -60,7 +62,7 @@ def test_names_are_text(content: ComparisonContent) -> None:
 
 
 def test_the_picture_has_a_point_for_each_seed_and_an_error_for_each_line(content: ComparisonContent) -> None:
-    [axes] = board_figure(content.board).axes
+    [axes] = board_figure(content.board, content.yardstick).axes
     points = next(line for line in axes.lines if line.get_label() == "single seeds")
     assert points.get_xdata() == pytest.approx([seed.value for seed in content.board[0].seeds])
     assert [label.get_text() for label in axes.get_yticklabels()] == ["deep", "fisher"]

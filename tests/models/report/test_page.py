@@ -240,7 +240,7 @@ def test_the_leader_board_is_there_where_there_are_rivals(content: ReportContent
 def test_a_baseline_that_does_better_is_named_at_the_top(content: ReportContent, rich: ReportContent) -> None:
     assert "is ahead" not in text_of(rich) + text_of(content)
     network, fisher = rich.evaluation.leader_board
-    turned = (replace(fisher, auc=network.auc), replace(network, auc=fisher.auc, lead=fisher.lead))
+    turned = (replace(fisher, value=network.value), replace(network, value=fisher.value, lead=fisher.lead))
     text = text_of(replace(rich, evaluation=replace(rich.evaluation, leader_board=turned)))
     assert re.search(
         r"On the same events the baseline fisher is ahead, with an AUC of 0\.\d+ ± 0\.\d+: a lead of", text
