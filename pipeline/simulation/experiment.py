@@ -48,7 +48,7 @@ question = "{question}"
         _weights(network),
         _model(network),
         _training(network, n_events),
-        _judgement(n_events) if network.head == "binary" else "",
+        _judgement(network, n_events),
         f"""\
 [schedule]
 train = "0 3 * * *"
@@ -79,14 +79,15 @@ reduce_on_plateau = {{ factor = 0.3, patience = 3 }}
 {network.training}"""
 
 
-def _judgement(n_events: int) -> str:
+def _judgement(network: Network, n_events: int) -> str:
+    asked = "signal_efficiencies = [0.5, 0.8, 0.9]\n" if network.head == "binary" else ""
+    rivals = ("linear" if network.head == "regression" else "logistic", "trees") if n_events >= MANY_EVENTS else ()
     return f"""\
 [evaluation]
-signal_efficiencies = [0.5, 0.8, 0.9]
-baselines = {'["logistic", "trees"]' if n_events >= MANY_EVENTS else "[]"}
+{asked}baselines = [{quoted(rivals)}]
 
 [promotion]
-metric = "auc"
+metric = "{"rms" if network.head == "regression" else "auc"}"
 better_than_champion_by = 0.0
 """
 

@@ -1,5 +1,6 @@
 """Every example, from its real sample to a registered version: what it promises, asked of one training each."""
 
+import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from functools import cache
@@ -13,6 +14,7 @@ from flows.experiment import Experiment, ExperimentFile, load_experiment
 from flows.train import TrainingOutcome, train_experiment
 from models.bundle import Bundle, load_bundle
 from pipeline.plan import SampleFile, plan_files
+from pipeline.simulate import SIMULATIONS
 from pipeline.sources import count_events, iter_chunks
 from pipeline.splitting import PARTS, event_identities
 
@@ -114,6 +116,11 @@ def scores_by_identity(name: str, bundle: Bundle) -> tuple[NDArray[np.uint64], N
 
 def test_every_example_is_tested_here() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.toml")} == set(LOWEST_AUC) == set(TELLTALES)
+
+
+def test_the_list_of_questions_names_every_example_and_every_simulation() -> None:
+    named = set(re.findall(r"`([\w.-]+)`", (EXAMPLES / "README.md").read_text()))
+    assert {f"{name}.toml" for name in LOWEST_AUC} | SIMULATIONS.keys() <= named
 
 
 @every_example

@@ -106,7 +106,9 @@ def test_the_experiment_file_asks_a_question_and_says_that_nothing_was_measured(
 def test_an_estimate_of_a_quantity_has_no_classes_to_balance_and_no_auc(name: str, tmp_path: Path) -> None:
     experiment = content(simulate(name, tmp_path, 10))
     assert experiment["model"]["head"] == "regression"
-    assert not experiment.keys() & {"weights", "evaluation", "promotion"}
+    assert "weights" not in experiment
+    assert experiment["promotion"]["metric"] == "rms"
+    assert experiment["evaluation"] == {"baselines": []}
     assert len(experiment["targets"]) == 1
 
 
