@@ -101,6 +101,7 @@ class SpectatorFinding:
 class Dependence:
     """What the score tells of ``variable`` among the events ``within``, and told in the ``plain`` network.
 
+    The error of ``by_chance``, what a score that tells nothing shows, is how far chance takes it from there.
     ``plain_spectator`` is how the score of the plain network depends on the variable in bins.
     """
 

@@ -24,7 +24,7 @@ NEGATIVE_WEIGHTS: dict[NegativePolicy, str] = {
 }
 
 MOST_SPREADS = 3.0
-"""A calibration error above chance by more than this is not taken for chance."""
+"""What is above chance by more spreads than this is not taken for chance."""
 
 DISAGREEMENT = 0.01
 """The p-value below which the networks of the folds are not alike."""
@@ -115,7 +115,7 @@ def forgetting_sentence(found: Dependence) -> str:
     before, after, chance = found.plain, found.decorrelated, found.by_chance
     events = "background events" if found.within == "background" else "events"
     numbers = f"from {measured(before)} to {measured(after)} in {events}"
-    if after.value - chance.value <= MOST_SPREADS * (after.error**2 + chance.error**2) ** 0.5:
+    if after.value - chance.value <= MOST_SPREADS * chance.error:
         return f"Decorrelation brought what the score tells of {found.variable} {numbers}: no more than by chance."
     if after.value >= before.value:
         return (

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from models.build import ModelSpec, build, head_of, scoring_network
 from models.bundle import ScoringGraph
@@ -99,6 +100,15 @@ def test_logistic_regression_is_where_its_loss_has_no_slope() -> None:
         expected -= np.linalg.solve(x.T @ (x * (w * p * (1 - p))[:, None]), x.T @ (w * (p - table.labels)))
     epochs = trained(ModelSpec(architecture="logistic"), table, [0.1] * 150 + [0.01] * 150, batch_size=3000)
     assert weights_of(epochs) == pytest.approx(expected.tolist(), abs=2e-3)
+
+
+def test_logistic_regression_agrees_with_the_weighted_fit_of_scikit_learn() -> None:
+    table = toy(3000)
+    theirs = LogisticRegression(C=np.inf, tol=1e-8).fit(table.inputs, table.labels, sample_weight=table.weights)
+    epochs = trained(ModelSpec(architecture="logistic"), table, [0.1] * 150 + [0.01] * 150, batch_size=3000)
+    assert weights_of(epochs) == pytest.approx([*theirs.coef_[0], *theirs.intercept_], abs=2e-3)
+    unweighted = LogisticRegression(C=np.inf, tol=1e-8).fit(table.inputs, table.labels)
+    assert weights_of(epochs) != pytest.approx([*unweighted.coef_[0], *unweighted.intercept_], abs=2e-2)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from models.agreement import Agreement
 from models.overtraining import Gap, Overtraining, ScoreDistance, Verdict
-from models.report.sentences import agreement_sentence, overtraining_sentence
+from models.record import Dependence, SpectatorFinding
+from models.report.sentences import agreement_sentence, forgetting_sentence, overtraining_sentence
 from models.scored import Measured
 
 
@@ -32,6 +33,23 @@ def overtrained(
 )  # fmt: skip
 def test_the_verdict_says_whether_train_and_test_agree(found: Overtraining, sentence: str) -> None:
     assert re.search(sentence, overtraining_sentence(found))
+
+
+@pytest.mark.parametrize(
+    ("after", "sentence"),
+    [
+        (0.0015, r"^Decorrelation brought what the score tells of mass from 0\.28.* in background events: no more"),
+        (0.0070, r"to 0\.0070 ± 0\.0017 in background events: 2 % of what is beyond chance are left\.$"),
+        (0.3000, r"^Decorrelation did not help: what the score tells of mass went from 0\.28.* to 0\.3000"),
+    ],
+)  # fmt: skip
+def test_what_was_forgotten_is_held_against_what_chance_shows(after: float, sentence: str) -> None:
+    """The spread by chance decides, not the error that a handful of samples give."""
+    plain, chance = Measured(0.283, 0.003), Measured(0.0012, 0.0003)
+    spectator = SpectatorFinding("mass")
+    numbers = plain, Measured(after, 0.0017), chance
+    found = Dependence("mass", "adversary", 10.0, "background", *numbers, spectator)
+    assert re.search(sentence, forgetting_sentence(found))
 
 
 @pytest.mark.parametrize(
