@@ -62,7 +62,9 @@ def new_figure(width: float, height: float = 5.2) -> Iterator[Figure]:
         FigureCanvasAgg(figure)
         yield figure
         # Laid out once; otherwise each saving would do it twice again.
-        figure.draw_without_rendering()
+        layout = figure.get_layout_engine()
+        assert layout is not None  # STYLE asks for one
+        layout.execute(figure)
         figure.set_layout_engine("none")
 
 
