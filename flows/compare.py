@@ -5,6 +5,7 @@ becomes champion; the networks are given up once their scores of the test events
 when the experiment is trained with that seed.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -32,6 +33,8 @@ from models.leader_board import leader_board, ranking
 from models.yardsticks import YARDSTICKS
 from pipeline.errors import DeclarationError, TrainingError, WinnowError
 from pipeline.progress import Progress, named, nobody_watches
+
+log = logging.getLogger(__name__)
 
 Scores = NDArray[np.floating[Any]]
 
@@ -74,6 +77,7 @@ def compare_experiments(
         for name, find in _baselines(prepared).items():
             progress(f"baselines, baseline {name}", 0, None)
             _add_baseline(scored, name, find)
+        scored.failures |= _lonely(scored, n_seeds)
         outcome = _judged(experiments, scored, tracked.run_id, page, n_seeds)
         write_outcome(outcome, experiments, prepared)
         tracked.log_files([outcome.page, outcome.record])
@@ -114,6 +118,8 @@ def _add_network(
             record_events(file, prepared.datasets, tracked)
             part = _trained_and_scored(file, prepared, tracked, named(who, progress))
     except Exception as error:  # whatever it was, the networks before and after it are worth keeping
+        if not isinstance(error, WinnowError):
+            log.exception("%s failed", who)
         scored.failures[who] = str(error) if isinstance(error, WinnowError) else f"{type(error).__name__}: {error}"
         return
     scored.events = scored.events or part
@@ -185,6 +191,13 @@ def _judged(
         run_ids=scored.run_ids,
         failures=scored.failures,
     )
+
+
+def _lonely(scored: _Scored, n_seeds: int) -> dict[str, str]:
+    """Return which networks are known from one seed where several were asked for."""
+    lonely = [name for name, seeds in scored.networks.items() if len(seeds) == 1 < n_seeds]
+    msg = f"one of {n_seeds} seeds is left: what another one would change is not in the errors of its leads"
+    return dict.fromkeys(lonely, msg)
 
 
 def _told(failures: Mapping[str, str]) -> list[str]:

@@ -85,7 +85,12 @@ def _told(gain: Measured, yardstick: Yardstick) -> str:
     value = f"{yardstick.label} {said} {gain.value:+{yardstick.form}}"
     if np.isnan(gain.error):
         return f"{value}, with an error that cannot be estimated,"
-    return f"{value} ± {gain.error:{yardstick.form}} (p = {judged(gain).p_value:.2g})"
+    return f"{value} ± {gain.error:{yardstick.form}} (p = {judged(gain, size=_size(gain, yardstick)).p_value:.2g})"
+
+
+def _size(gain: Measured, yardstick: Yardstick) -> float:
+    """Return against what rounding is small: 1 for an area, the gain itself for what has a unit."""
+    return 1.0 if yardstick.higher_is_better else abs(gain.value) or 1.0
 
 
 def _in_order_of(challenger: Bundle, champion: Bundle, scores: Scores) -> Scores:

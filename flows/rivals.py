@@ -19,6 +19,9 @@ from pipeline.table import EventTable, Packing, pack, table_of
 MOST_EVENTS = 500_000
 """Training events of a baseline, drawn at random where there are more: with these it is about as good as it gets."""
 
+MOST_NUMBERS = 50_000_000
+"""Features of all of them together, 400 MB: of events that are images there are fewer."""
+
 
 def baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment: Experiment) -> NDArray[np.float64]:
     """Return a baseline's scores of the test events, with folds each by one that was trained without them.
@@ -26,13 +29,13 @@ def baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment: 
     They have the shape of the network's own; quantities are in their own units.
     """
     seed, split, head, scores = experiment.experiment.seed, experiment.split, head_of(experiment.model), []
-    n_outputs = head.n_outputs(len(experiment.classes), len(experiment.targets))
+    outputs = head.output_names(datasets[0].manifest.classes, tuple(experiment.targets))
     for dataset in datasets:
         random, manifest = np.random.default_rng(seed), dataset.manifest
         targets = head.target_transform(manifest.targets)
         packing = Packing(manifest.transform, targets)
         train, validation = (_some_events(dataset, part, packing, random) for part in ("train", "validation"))
-        scorer = fit_rival(name, head.judged_as, train, validation, seed, n_outputs)
+        scorer = fit_rival(name, head.judged_as, train, validation, seed, outputs)
         for block in loaded_blocks(dataset.part("test"), at_once(dataset)):
             rows = judged_rows(block.identity, "test", manifest.fold, split)
             said = scorer(manifest.transform.apply(block.features[rows]))
@@ -42,9 +45,10 @@ def baseline_scores(name: str, datasets: Sequence[PreparedDataset], experiment: 
 
 def _some_events(dataset: PreparedDataset, part: str, packing: Packing, random: np.random.Generator) -> EventTable:
     events = dataset.part(part)
-    if len(events) <= MOST_EVENTS:
+    most = min(MOST_EVENTS, MOST_NUMBERS // len(packing.transform.features))
+    if len(events) <= most:
         return table_of(events, packing)
-    rows, factors = drawn(events.label, MOST_EVENTS, random)
+    rows, factors = drawn(events.label, most, random)
     weights = events.training_weight[rows] * factors
     return pack(packing.transform.apply(events.features[rows]), packing.targets_of(events, rows), weights)
 

@@ -87,10 +87,10 @@ class Axis(Declaration):
 class TuneSpec(Declaration):
     """The ``[tune]`` section: how many trials, for at most ``timeout`` seconds, of which settings.
 
-    The time is looked at between trials. The first ``startup_trials`` are drawn at random and run to their end; of the
-    others those are ended early whose validation loss is worse than the median of the trials before them at the same
-    epoch, but not within ``warm_up_epochs`` (``pruner = "none"``: never). The experiment as declared always runs to
-    its end.
+    The time is looked at between trials. Until ``startup_trials`` are complete, settings are drawn at random and none
+    is ended early; then those are whose best validation loss so far is worse than the median of the trials before them
+    at the same epoch, but not within ``warm_up_epochs`` (``pruner = "none"``: never). The experiment as declared always
+    runs to its end.
     """
 
     trials: PositiveInt = 30

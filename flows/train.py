@@ -239,8 +239,9 @@ def export_network(
     scoring = scoring_network(trained.network, head, head.target_transform(dataset.manifest.targets))
     export_onnx(scoring, transform, graph, None if head.is_single else scoring.output_shape[-1])
     trained.network.save(keras_file)
-    features = dataset.part("train").features
-    return ExportedNetwork(graph, keras_file, assert_parity(graph, scoring, transform, features, seed=0))
+    arrays, are_probabilities = (transform, dataset.part("train").features), head.seeks != "quantities"
+    parity = assert_parity(graph, scoring, *arrays, seed=0, are_probabilities=are_probabilities)
+    return ExportedNetwork(graph, keras_file, parity)
 
 
 def make_bundle(

@@ -1,7 +1,8 @@
 """Tuning: a search for settings with which the validation loss is lower.
 
 Owns the list of steps of a search, and what a trial is: one training, recorded as a run of its own within that of the
-search. The first trial is the experiment as declared. No test event is looked at, neither to choose nor to stop.
+search. The first trial is the experiment as declared. No test event is looked at, neither to choose nor to stop. Where
+a score is decorrelated, the validation loss is that with its penalty, as it is for the choice of an epoch.
 """
 
 import logging
@@ -18,10 +19,11 @@ from flows.search import TuneSpec, example_section
 from flows.study import EPOCHS, RUN, Study, Trial, open_study
 from flows.tracking.runs import TrackedRun, nested_run, tracked_run
 from flows.train import begin_run, prepare_folds, record_events, train_network, workplace_of
-from flows.tuned import TuningOutcome, fingerprint, target_of, write_tuned
-from models.training import EpochRecord, TrainingRecord
+from flows.tuned import TuningOutcome, fingerprint, target_of, text_of_tuned
+from models.training import EpochRecord, TrainingRecord, objective
 from pipeline.dataset import PreparedDataset, hash_of
 from pipeline.dotted import value_at
+from pipeline.durable import write_text
 from pipeline.errors import DeclarationError, TrainingError
 from pipeline.progress import Progress, named, nobody_watches
 
@@ -68,7 +70,6 @@ def tune_experiment(
             _begin(search)
             _run_trials(search, spec)
             outcome = _outcome(search, folder / "study.db", target)
-            study.remember(WRITTEN, fingerprint(target))
             tracked.log_files([target])
     return outcome
 
@@ -141,7 +142,7 @@ def _train(search: _Search, trial: Trial, progress: Progress) -> TrainingRecord:
         begin_run(file, tracked)
 
         def watch(epoch: EpochRecord) -> str:
-            return HOPELESS if trial.is_hopeless(epoch["epoch"], epoch["validation_loss"]) else ""
+            return HOPELESS if trial.is_hopeless(epoch["epoch"], objective(epoch)) else ""
 
         with workplace_of(file, search.dataset) as place:
             record = train_network(file, search.dataset, place, tracked, progress, watch).record
@@ -152,8 +153,8 @@ def _train(search: _Search, trial: Trial, progress: Progress) -> TrainingRecord:
 
 
 def _loss_of(record: TrainingRecord) -> float:
-    """Return the validation loss of the network that was kept."""
-    return record.history[record.best_epoch - 1]["validation_loss"]
+    """Return the validation loss of the network that was kept, with the penalty of ``decorrelate`` if there is one."""
+    return objective(record.history[record.best_epoch - 1])
 
 
 def _outcome(search: _Search, study: Path, target: Path) -> TuningOutcome:
@@ -168,12 +169,20 @@ def _outcome(search: _Search, study: Path, target: Path) -> TuningOutcome:
     return TuningOutcome(
         run_id=search.tracked.run_id,
         study=study,
-        written=write_tuned(search.file, best.settings, target, remark),
+        written=_written(search, text_of_tuned(search.file, best.settings, target, remark), target),
         best=best,
         declared=declared,
         trials=trials,
         importance=search.study.importance(),
     )
+
+
+def _written(search: _Search, text: str, target: Path) -> Path:
+    """Write the tuned experiment; that it is this search's own is known before, so that no kill makes it another's."""
+    own = (search.study.remembered(WRITTEN) or "").split()
+    search.study.remember(WRITTEN, " ".join(dict.fromkeys([*own, fingerprint(text.encode())])))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return write_text(target, text)
 
 
 def _remark(

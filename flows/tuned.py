@@ -14,7 +14,6 @@ from typing import Any
 from flows.experiment import ExperimentFile
 from flows.study import TrialRecord
 from pipeline.dotted import with_value
-from pipeline.durable import write_text
 from pipeline.errors import DeclarationError
 from pipeline.sources import first_matches
 from pipeline.toml_text import toml_text
@@ -55,31 +54,30 @@ class TuningOutcome:
 
 
 def target_of(file: ExperimentFile, folder: Path, own: str | None) -> Path:
-    """Return where the tuned experiment goes; ``own`` is the fingerprint of what was written there before.
+    """Return where the tuned experiment goes; ``own`` are the fingerprints of what may have been written there before.
 
     Raises:
         DeclarationError: another file is there, or what was written there has been changed since.
     """
     target = folder / f"{file.path.stem}-tuned.toml"
-    if target.exists() and fingerprint(target) != own:
+    if target.exists() and fingerprint(target.read_bytes()) not in (own or "").split():
         raise DeclarationError(f"{target} is there already; move it, or name another folder with --out")
     return target
 
 
-def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def fingerprint(content: bytes) -> str:
+    """Return the SHA-256 of what is in a file."""
+    return hashlib.sha256(content).hexdigest()
 
 
-def write_tuned(file: ExperimentFile, values: Mapping[str, Any], target: Path, remark: str) -> Path:
-    """Write the experiment with other values, and without its search, to be used from where it lies."""
+def text_of_tuned(file: ExperimentFile, values: Mapping[str, Any], target: Path, remark: str) -> str:
+    """Return the experiment with other values, and without its search, to be used from where it will lie."""
     document = {section: content for section, content in tomllib.loads(file.text).items() if section != "tune"}
     for name, value in values.items():
         document = with_value(document, name, value)
     if target.parent.resolve() != file.folder.resolve():
         document = _moved(document, file.folder)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return write_text(target, "".join(f"# {line}\n" for line in remark.splitlines()) + "\n" + toml_text(document))
+    return "".join(f"# {line}\n" for line in remark.splitlines()) + "\n" + toml_text(document)
 
 
 def _moved(document: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def nearest(train: EventTable, validation: EventTable, seed: int) -> Scorer:
     weights enter the vote with their sign, and a class whose votes add up to less than nothing has none; where neither
     has any, the score is the share of signal in all. Events of weight zero are nobody's neighbours.
     """
-    drawn = _drawn(EventTable(train.rows[train.weights != 0]), MOST_NEIGHBOURS_TO_BE, np.random.default_rng(seed))
+    drawn = _drawn(train.among(train.weights != 0), MOST_NEIGHBOURS_TO_BE, np.random.default_rng(seed))
     signed = np.where(drawn.labels > 0, drawn.weights, 0.0), np.where(drawn.labels > 0, 0.0, drawn.weights)
     everywhere = float(train.weights[train.labels > 0].sum(dtype=np.float64)) / train.sum_of_weights
 
@@ -193,13 +193,19 @@ def trees(train: EventTable, validation: EventTable, seed: int) -> Scorer:
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    learnt, judged = (EventTable(table.rows[table.weights >= 0]) for table in (train, validation))
-    model = boosted(HistGradientBoostingClassifier, learnt, judged, seed)
-    return with_threads(model.decision_function)
+    return with_threads(boosted(HistGradientBoostingClassifier, train, validation, seed).decision_function)
 
 
-def boosted(estimator: type, learnt: EventTable, judged: EventTable, seed: int) -> Any:
-    """Grow boosted trees until the loss of the events in ``judged`` has not fallen for 20 of them."""
+def boosted(estimator: type, train: EventTable, validation: EventTable, seed: int) -> Any:
+    """Grow boosted trees until the loss of the validation events has not fallen for 20 of them.
+
+    Raises:
+        DataError: no validation event has a positive weight.
+
+    """
+    learnt, judged = (table.among(table.weights >= 0) for table in (train, validation))
+    if not judged.weights.any():
+        raise DataError("baseline 'trees': no event of the validation part has a positive weight")
     model = estimator(
         learning_rate=0.05,
         max_iter=MOST_TREES,
@@ -239,7 +245,7 @@ def _threads_for(n_events: int) -> AbstractContextManager[Any]:
 
 def of_positive_weight(table: EventTable) -> EventTable:
     """Return the events that can be in a leaf."""
-    return EventTable(table.rows[table.weights > 0])
+    return table.among(table.weights > 0)
 
 
 def _logistic(inputs: NDArray[np.floating], train: EventTable) -> OfInputs:

@@ -23,7 +23,7 @@ from models.scored import Floats, Measured, ScoredEvents, effective_events, scor
 from pipeline.errors import DataError, DeclarationError
 
 ROUNDING = 1e-12
-"""Differences and errors below this are those of floating-point sums."""
+"""Differences and errors below this share of what is compared are those of floating-point sums."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def compare_readings(a: Reading, b: Reading) -> Comparison:
     return Comparison(measured_a, measured_b, judged(Measured(a.value - b.value, paired)))
 
 
-def compare_seeds(values_a: ArrayLike, values_b: ArrayLike, *, test_error: float) -> SeedComparison:
+def compare_seeds(values_a: ArrayLike, values_b: ArrayLike, *, test_error: float, size: float = 1.0) -> SeedComparison:
     """Compare two methods, each trained from several seeds, all judged on one test sample.
 
     ``values`` are one number a seed, a's and b's in pairs. The mean difference has the error s / sqrt(n) from the
@@ -157,7 +157,7 @@ def compare_seeds(values_a: ArrayLike, values_b: ArrayLike, *, test_error: float
     of `compare`, for one pair of seeds (a little too large, since it holds some of the spread over seeds as well).
     The training sample is fixed throughout. One seed gives an error of NaN; two give Student's distribution with
     one degree of freedom, which hardly anything exceeds. For both errors together the degrees of freedom are those
-    of Satterthwaite, the test error being known.
+    of Satterthwaite, the test error being known. ``size`` is as in `judged`.
 
     Raises:
         DataError: no values, lists of different lengths, or values that are not finite.
@@ -173,20 +173,22 @@ def compare_seeds(values_a: ArrayLike, values_b: ArrayLike, *, test_error: float
     mean, variance, n_seeds = _paired(values_a, values_b)
     seeds = variance / n_seeds
     both = seeds + test_error**2
-    freedom = (n_seeds - 1) * (both / seeds) ** 2 if seeds > ROUNDING**2 else float("inf")
+    freedom = (n_seeds - 1) * (both / seeds) ** 2 if seeds > (ROUNDING * size) ** 2 else float("inf")
     return SeedComparison(
-        same_test_events=judged(Measured(mean, float(np.sqrt(seeds))), n_seeds - 1),
-        new_test_events=judged(Measured(mean, float(np.sqrt(both))), freedom),
+        same_test_events=judged(Measured(mean, float(np.sqrt(seeds))), n_seeds - 1, size),
+        new_test_events=judged(Measured(mean, float(np.sqrt(both))), freedom, size),
     )
 
 
-def compare_folds(values_a: ArrayLike, values_b: ArrayLike, *, n_train: int, n_test: int) -> Difference:
+def compare_folds(
+    values_a: ArrayLike, values_b: ArrayLike, *, n_train: int, n_test: int, size: float = 1.0
+) -> Difference:
     """Compare two methods over the folds of one data set, by the corrected resampled t-test.
 
     ``values`` are one number a fold, a's and b's in pairs; the numbers of events are those of one fold. Folds share
     training events, so that their spread is too small: the variance of the mean of n is (1/n + n_test/n_train) s²
     instead of s²/n, with n - 1 degrees of freedom. The second term does not shrink with more folds or repetitions. One
-    fold gives an error of NaN.
+    fold gives an error of NaN. ``size`` is as in `judged`.
 
     Raises:
         DataError: no values, lists of different lengths, or values that are not finite.
@@ -201,15 +203,18 @@ def compare_folds(values_a: ArrayLike, values_b: ArrayLike, *, n_train: int, n_t
         raise DeclarationError(msg)
     mean, variance, n_folds = _paired(values_a, values_b)
     error = float(np.sqrt((1.0 / n_folds + n_test / n_train) * variance))
-    return judged(Measured(mean, error), n_folds - 1)
+    return judged(Measured(mean, error), n_folds - 1, size)
 
 
-def judged(difference: Measured, degrees_of_freedom: float = float("inf")) -> Difference:
-    """Judge a difference against Student's distribution, by default with normal errors."""
+def judged(difference: Measured, degrees_of_freedom: float = float("inf"), size: float = 1.0) -> Difference:
+    """Judge a difference against Student's distribution, by default with normal errors.
+
+    ``size`` is that of the numbers whose difference it is, against which rounding is small: 1 for an AUC.
+    """
     value, error = difference.value, difference.error
-    if abs(value) <= ROUNDING and error <= ROUNDING:
+    if abs(value) <= ROUNDING * size and error <= ROUNDING * size:
         return Difference(value, error, degrees_of_freedom, 0.0, 1.0, 0.5)
-    z = value / error if error > ROUNDING else float("nan")  # also where the error is NaN
+    z = value / error if error > ROUNDING * size else float("nan")  # also where the error is NaN
     p_value, chance = 2.0 * stdtr(degrees_of_freedom, -abs(z)), stdtr(degrees_of_freedom, z)
     return Difference(value, error, degrees_of_freedom, z, float(p_value), float(chance))
 

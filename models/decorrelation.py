@@ -120,6 +120,8 @@ def decorrelation_of(spec: DecorrelateSpec, read: Reading) -> Decorrelation:
 def distance_correlation(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
     """Return the squared distance correlation of two variables, each ``(n_events,)``: 0 to 1, 0 if independent.
 
+    It is the same in every unit: a score cannot hide by being small.
+
     References:
         Székely, Rizzo, Bakirov, "Measuring and testing dependence by correlation of distances", Annals of Statistics 35
         (2007) 2769, definition 3; Kasieczka, Shih, "DisCo fever", Phys. Rev. Lett. 125 (2020) 122001 (as a penalty,
@@ -135,12 +137,16 @@ def distance_correlation(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
 
 
 def _centred_distances(x: Tensor, shares: Tensor) -> Tensor:
-    """Return |x_i - x_j| less the means of row and column, plus that of all; shape ``(n_events, n_events)``."""
+    """Return |x_i - x_j| less the means of row and column, plus that of all, in units of the latter.
+
+    Shape ``(n_events, n_events)``.
+    """
     from keras import ops
 
     distances = ops.absolute(x[:, None] - x[None, :])
     means = ops.sum(distances * shares[None, :], axis=1)
-    return distances - means[:, None] - means[None, :] + ops.sum(means * shares)
+    mean = ops.sum(means * shares)
+    return (distances - means[:, None] - means[None, :] + mean) / ops.maximum(mean, SMALLEST)
 
 
 def _in_blocks(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:

@@ -24,11 +24,11 @@ Activation = Literal[
 INITIALISERS = dict.fromkeys(("tanh", "arctan", "sigmoid", "linear"), "glorot_uniform")
 """Initial weights of what is bent at both ends, and of what is not bent at all."""
 
-VARIANCES = {"selu": 1.0, "maxout": 1.0, "gelu": 2.16, "silu": 2.43, "swish": 2.43}
+VARIANCES = {"selu": 1.0, "gelu": 2.16, "silu": 2.43, "swish": 2.43}
 """For all others: the variance of initial weights times the number of inputs; He's 2 for what is shaped like a ramp.
 
 With it a mean square of 1, as inputs have, goes on from layer to layer: it is that of the activation of a Gaussian of
-this variance, or of the largest of two, as two pieces of maxout want it. A deep stack of sigmoids fades all the same,
+this variance; maxout's follows from the number of its pieces. A deep stack of sigmoids fades all the same,
 unless it has batch norm or skip connections: their mean square is mostly that of their mean."""
 
 
@@ -120,7 +120,19 @@ def _initialiser(options: LayerOptions) -> "keras.initializers.Initializer":
     from keras import initializers
 
     named, scale = INITIALISERS.get(options.activation), VARIANCES.get(options.activation, 2.0)
+    if options.activation == "maxout":
+        scale = 1.0 / _mean_square_of_largest(options.pieces)
     return initializers.get(named) if named else initializers.VarianceScaling(scale, "fan_in", "truncated_normal")
+
+
+def _mean_square_of_largest(pieces: int) -> float:
+    """Return the mean square of the largest of so many Gaussians of variance 1, by its density k φ(x) Φ(x)^(k - 1)."""
+    import numpy as np
+    from scipy.stats import norm
+
+    x = np.linspace(-10.0, 10.0, 4001)
+    density = pieces * norm.pdf(x) * norm.cdf(x) ** (pieces - 1)
+    return float(np.sum(x**2 * density) * (x[1] - x[0]))
 
 
 def _activated(hidden: "keras.KerasTensor", activation: Activation) -> "keras.KerasTensor":

@@ -4,7 +4,7 @@ Owns the ranking, what a p-value is worth after a look at all pairs, and what se
 The tests are ``comparison``'s.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from models.comparison import (
     read_background,
 )
 from models.paired import Scores
-from models.scored import Floats, Measured
+from models.scored import NOT_A_NUMBER, Floats, Measured
 from models.yardsticks import YARDSTICKS, Truth, Yardstick
 from pipeline.errors import DataError, DeclarationError
 
@@ -133,9 +133,12 @@ def ranking(
     """
     entries = [_entry(name, np.asarray(of_name), truth, yardstick) for name, of_name in scores.items()]
     ranked = sorted(entries, key=lambda entry: _place(entry, yardstick))
-    leads = [_lead(_compared(a, b, truth, yardstick) for a, b in _pairs(ranked[0], entry)) for entry in ranked]
+    size = _size(ranked, yardstick)
+    leads = [
+        _lead([_compared(a, b, truth, yardstick, size) for a, b in _pairs(ranked[0], entry)], size) for entry in ranked
+    ]
     adjusted = _adjusted([lead for lead, _ in leads])
-    of_method = _over_folds(ranked, truth, yardstick, folds)
+    of_method = _over_folds(ranked, truth, yardstick, folds, size)
     adjusted_of_method = _adjusted(of_method) if of_method else None
     return tuple(
         Standing(
@@ -164,6 +167,12 @@ def _place(entry: _Entry, yardstick: Yardstick) -> float:
     return float("inf") if np.isnan(value) else -value if yardstick.higher_is_better else value
 
 
+def _size(ranked: Sequence[_Entry], yardstick: Yardstick) -> float:
+    """Return how large numbers are: 1 for areas, the best one's for what has a unit."""
+    best = _mean(ranked[0].measured).value if ranked else float("nan")
+    return best if not yardstick.higher_is_better and best > 0.0 else 1.0
+
+
 def _mean(measured: Sequence[Measured]) -> Measured:
     """Return the mean over seeds; the events are the same for all of them, so that their error stays."""
     values, errors = zip(*((one.value, one.error) for one in measured), strict=True)
@@ -180,19 +189,23 @@ def _in_pairs(a: Sequence[T], b: Sequence[T]) -> Iterator[tuple[T, T]]:
     return ((a[i % len(a)], b[i % len(b)]) for i in range(n_pairs))
 
 
-def _compared(a: tuple[Scores, Measured], b: tuple[Scores, Measured], truth: Truth, yardstick: Yardstick) -> Comparison:
+def _compared(
+    a: tuple[Scores, Measured], b: tuple[Scores, Measured], truth: Truth, yardstick: Yardstick, size: float
+) -> Comparison:
     """Compare two scores; of a number that is better where it is lower, the second's comes first."""
-    gain = judged(yardstick.gain(a[0], b[0], truth))
+    gain = judged(yardstick.gain(a[0], b[0], truth), size=size)
     return Comparison(a[1], b[1], gain) if yardstick.higher_is_better else Comparison(b[1], a[1], gain)
 
 
-def _lead(pairs: Iterable[Comparison]) -> tuple[Difference, Difference | None]:
+def _lead(pairs: Sequence[Comparison], size: float = 1.0) -> tuple[Difference, Difference | None]:
     """Return the mean lead of a for other seeds and events, and, if there are several pairs, that for other seeds."""
-    of_seeds = list(pairs)
-    if len(of_seeds) == 1:
-        return of_seeds[0].difference, None
-    values = ([pair.a.value for pair in of_seeds], [pair.b.value for pair in of_seeds])
-    found = compare_seeds(*values, test_error=float(np.mean([pair.difference.error for pair in of_seeds])))
+    if len(pairs) == 1:
+        return pairs[0].difference, None
+    values = ([pair.a.value for pair in pairs], [pair.b.value for pair in pairs])
+    if not np.isfinite(values).all():
+        return judged(NOT_A_NUMBER), judged(NOT_A_NUMBER)
+    test_error = float(np.mean([pair.difference.error for pair in pairs]))
+    found = compare_seeds(*values, test_error=test_error, size=size)
     return found.new_test_events, found.same_test_events
 
 
@@ -207,7 +220,7 @@ def _backgrounds(
         found = []
         for one, of_best in zip(signal_efficiencies, best, strict=True):
             of_seeds = [read_background(one, scores, labels, weights) for scores in seeds]
-            lead, _ = _lead(compare_readings(a, b) for a, b in _in_pairs(of_best, of_seeds))
+            lead, _ = _lead([compare_readings(a, b) for a, b in _in_pairs(of_best, of_seeds)])
             found.append((_mean([reading.measured for reading in of_seeds]), lead))
         yield found
 
@@ -248,7 +261,7 @@ def _adjusted(leads: Sequence[Difference]) -> list[float]:
 
 
 def _over_folds(
-    ranked: Sequence[_Entry], truth: Truth, yardstick: Yardstick, folds: NDArray[np.integer] | None
+    ranked: Sequence[_Entry], truth: Truth, yardstick: Yardstick, folds: NDArray[np.integer] | None, size: float
 ) -> list[Difference]:
     """Return the first one's lead over each from fold to fold; none where there is one fold, or one without a class."""
     if folds is None:
@@ -258,7 +271,8 @@ def _over_folds(
         return []
     n_test = folds.size // values.shape[1]
     better = values if yardstick.higher_is_better else -values
-    return [compare_folds(better[0], one, n_train=folds.size - n_test, n_test=n_test) for one in better]
+    n_train = folds.size - n_test
+    return [compare_folds(better[0], one, n_train=n_train, n_test=n_test, size=size) for one in better]
 
 
 def _in_folds(entry: _Entry, truth: Truth, yardstick: Yardstick, folds: NDArray[np.integer]) -> Floats:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from models.ladder import area, ladder_of, placements
 from models.metrics import influences_on
-from models.scored import LIGHTEST, Floats, Measured, ScoredEvents, effective_events, scored_events
+from models.scored import LIGHTEST, NOT_A_NUMBER, Floats, Measured, ScoredEvents, effective_events, scored_events
 from pipeline.errors import DataError
 
 Scores = NDArray[np.floating]
@@ -58,7 +58,8 @@ def rms_difference(
     """Compute the difference a - b of the mean root mean square of residuals, over quantities.
 
     The error is that to first order: an event deviates by (r² - RMS²) / (2 RMS), which is added up over quantities, and
-    what it does in a and in b is subtracted, before it is squared. It is NaN where one of two different RMS is 0.
+    what it does in a and in b is subtracted, before it is squared. It is NaN where one of two different RMS is 0. Where
+    one does not exist, as of a negative mean square, or a unit is not positive, there is no difference either.
 
     Args:
         residuals_a: shape ``(n_events, n_quantities)``.
@@ -77,8 +78,11 @@ def rms_difference(
         raise DataError(f"residuals of the same events and quantities are needed; received {shapes}")
     if not all(np.isfinite(one).all() for one in (*squares, total)) or total.sum() < LIGHTEST:
         raise DataError("residuals and weights are needed as finite numbers, and a positive sum of weights")
-    rms = [np.sqrt(np.maximum(total @ one / total.sum(), 0.0)) for one in squares]
-    scale = np.ones(rms[0].size) if units is None else np.asarray(units, dtype=np.float64)
+    means = [total @ one / total.sum() for one in squares]
+    scale = np.ones(means[0].size) if units is None else np.asarray(units, dtype=np.float64)
+    if not all((one >= 0.0).all() for one in means) or not (scale > 0.0).all():
+        return NOT_A_NUMBER
+    rms = [np.sqrt(one) for one in means]
     value = float(np.mean((rms[0] - rms[1]) / scale))
     n = effective_events(total)
     if np.array_equal(*squares):
@@ -87,7 +91,7 @@ def rms_difference(
         return Measured(value, float("nan"))
     a, b = ((one - level**2) / (2.0 * level * scale) for one, level in zip(squares, rms, strict=True))
     deviations = total / total.sum() * np.mean(a - b, axis=1)
-    return Measured(value, _root_of_squares(deviations * np.sqrt(n / (n - 1.0))))
+    return Measured(value, _root_of_squares(deviations * np.sqrt(n / (n - 1.0)), float(np.max(rms / scale))))
 
 
 def _deviations(a: ScoredEvents, b: ScoredEvents) -> tuple[float, Floats]:
@@ -98,7 +102,8 @@ def _deviations(a: ScoredEvents, b: ScoredEvents) -> tuple[float, Floats]:
     return difference, influences_on(a, shares)
 
 
-def _root_of_squares(deviations: Floats) -> float:
+def _root_of_squares(deviations: Floats, size: float = 1.0) -> float:
+    """Return the error; ``size`` is that of the numbers whose difference it is."""
     error = float(np.sqrt(np.dot(deviations, deviations)))
     # What is left of scores that are the same is rounding.
-    return error if not error <= 1e-12 else 0.0
+    return error if not error <= 1e-12 * size else 0.0

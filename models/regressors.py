@@ -59,9 +59,8 @@ def nearest(train: EventTable, validation: EventTable, seed: int) -> Scorer:
     Negative weights enter with their sign; where those of the neighbours add up to nothing positive, the mean of all
     stands for theirs.
     """
-    rows = train.rows[train.weights != 0]
-    kept = np.random.default_rng(seed).choice(len(rows), min(len(rows), MOST_NEIGHBOURS_TO_BE), replace=False)
-    drawn = EventTable(rows[kept])
+    rows = np.flatnonzero(train.weights)
+    drawn = train.among(np.random.default_rng(seed).choice(rows, min(len(rows), MOST_NEIGHBOURS_TO_BE), replace=False))
     targets, weights = drawn.labels.astype(np.float64), drawn.weights.astype(np.float64)
     everywhere = float(np.average(train.labels.astype(np.float64), weights=train.weights))
 
@@ -81,8 +80,7 @@ def trees(train: EventTable, validation: EventTable, seed: int) -> Scorer:
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    learnt, judged = (EventTable(table.rows[table.weights >= 0]) for table in (train, validation))
-    return with_threads(boosted(HistGradientBoostingRegressor, learnt, judged, seed).predict)
+    return with_threads(boosted(HistGradientBoostingRegressor, train, validation, seed).predict)
 
 
 def _least_squares(inputs: NDArray[np.float64], train: EventTable) -> OfInputs:

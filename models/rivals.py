@@ -4,7 +4,7 @@ Owns which there are for whom, and how a network of several outputs is rivalled:
 tells a class from all others, or events with a label from those without, or predicts one quantity.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.baselines import BASELINES, Scorer, fit_baseline
 from models.heads import JudgedAs
 from models.regressors import REGRESSORS, fit_regressor
+from pipeline.errors import DataError
 from pipeline.table import EventTable, pack
 
 Fit = Callable[[str, EventTable, EventTable, int], Scorer]
@@ -26,19 +27,24 @@ RIVALS: Mapping[JudgedAs, tuple[Fit, Mapping[str, object]]] = {
 
 
 def fit_rival(
-    name: str, judged_as: JudgedAs, train: EventTable, validation: EventTable, seed: int, n_outputs: int
+    name: str, judged_as: JudgedAs, train: EventTable, validation: EventTable, seed: int, outputs: Sequence[str]
 ) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
     """Train a baseline; its scores are ``(n_events,)`` of a single one, and else ``(n_events, n_outputs)``.
 
     Raises:
-        DataError: as `models.baselines.fit_baseline`, for any output.
+        DataError: as `models.baselines.fit_baseline`, for any of the ``outputs``, which is named.
 
     """
     fit, _ = RIVALS[judged_as]
     if judged_as == "signal":
         return fit(name, train, validation, seed)
-    tables = zip(*(_one_by_one(table, judged_as, n_outputs) for table in (train, validation)), strict=True)
-    scorers = [fit(name, of_train, of_validation, seed) for of_train, of_validation in tables]
+    tables = zip(outputs, *(_one_by_one(table, judged_as, len(outputs)) for table in (train, validation)), strict=True)
+    scorers = []
+    for output, of_train, of_validation in tables:
+        try:
+            scorers.append(fit(name, of_train, of_validation, seed))
+        except DataError as error:
+            raise DataError(f"{output} (signal: its own events): {error}") from None
     return lambda inputs: np.stack([score(inputs) for score in scorers], axis=1)
 
 

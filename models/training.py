@@ -100,8 +100,7 @@ class EpochRecord(TypedDict):
     ``gradient_norms`` has, for each layer that learns a kernel, from input to output, the root mean square over the
     steps of the norm that the gradient with respect to its kernels had before any clipping.
 
-    ``penalty`` is that of ``decorrelate`` on the validation events; an epoch is as good as it and ``validation_loss``
-    together.
+    ``penalty`` is that of ``decorrelate`` on the validation events.
     """
 
     epoch: int
@@ -111,6 +110,11 @@ class EpochRecord(TypedDict):
     learning_rate: float
     seconds: float
     gradient_norms: dict[str, float]
+
+
+def objective(record: EpochRecord) -> float:
+    """Return what makes one epoch better than another: what is hidden from the score costs loss, and counts as much."""
+    return record["validation_loss"] + record["penalty"]
 
 
 EpochWatch = Callable[[EpochRecord], str]
@@ -207,13 +211,11 @@ class _Loop:
         self.epoch = record["epoch"]
         self.history.append(record)
         stopping = spec.early_stopping or EarlyStoppingSpec()
-        # What is hidden from the score costs loss: an epoch is as good as loss and penalty together.
-        objective = record["validation_loss"] + record["penalty"]
-        watched = objective if stopping.watch == "validation_loss" else record["loss"]
+        watched = objective(record) if stopping.watch == "validation_loss" else record["loss"]
         is_best = self.stopping.has_improved(watched, stopping.min_delta)
         if is_best:
             self.best_epoch = self.epoch
-        if spec.reduce_on_plateau and not self.plateau.has_improved(objective):
+        if spec.reduce_on_plateau and not self.plateau.has_improved(objective(record)):
             self._step_down(spec.learning_rate, spec.reduce_on_plateau)
         return is_best
 

@@ -99,13 +99,8 @@ def _rms(predicted: Scores, truth: Truth) -> Measured:
 
 def _gain_of_rms(a: Scores, b: Scores, truth: Truth) -> Measured:
     of_b, of_a = (predicted.astype(np.float64) - truth.target for predicted in (b, a))
-    return rms_difference(of_b, of_a, truth.weight, _spreads(truth) if truth.target.shape[1] > 1 else None)
-
-
-def _spreads(truth: Truth) -> list[float]:
-    """Return the standard deviation of each quantity, in which several are measured alike."""
-    found = (spread(true, truth.weight) for true in truth.target.T)
-    return [one if one > 0.0 else 1.0 for one in found]
+    spreads = [spread(true, truth.weight) for true in truth.target.T]
+    return rms_difference(of_b, of_a, truth.weight, spreads if len(spreads) > 1 else None)
 
 
 YARDSTICKS: Mapping[JudgedAs, Yardstick] = {

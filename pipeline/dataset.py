@@ -299,8 +299,11 @@ def cut_flow_rows(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def hash_of(value: Any) -> str:
-    """Return the SHA-256 of a JSON-able value, independent of the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """Return the SHA-256 of a JSON-able value.
+
+    The order of keys counts: targets, classes and collections are declared by name, and lie in arrays in that order.
+    """
+    return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()
 
 
 def hash_of_file(path: Path) -> str:

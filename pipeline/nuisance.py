@@ -23,8 +23,9 @@ class Ranks(Declaration):
 
     @classmethod
     def learn(cls, values: NDArray[np.float64]) -> Self:
-        """Learn from values ``(n_events,)``; missing ones (NaN) do not count, and there has to be another."""
-        return cls(knots=tuple(np.nanquantile(values, np.linspace(0, 1, N_KNOTS)).tolist()))
+        """Learn from values ``(n_events,)``; missing ones (NaN, ±inf) do not count, and there has to be another."""
+        known = values[np.isfinite(values)]
+        return cls(knots=tuple(np.quantile(known, np.linspace(0, 1, N_KNOTS)).tolist()))
 
     def apply(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return the rank of each value, shape ``(n_events,)``: 0 to 1, or ``UNKNOWN`` where it is missing.
@@ -35,7 +36,7 @@ class Ranks(Declaration):
         unique, first = np.unique(knots, return_index=True)
         last = N_KNOTS - 1 - np.unique(knots[::-1], return_index=True)[1]
         ranks = np.interp(values, unique, (places[first] + places[last]) / 2)
-        return np.where(np.isnan(values), UNKNOWN, ranks).astype(np.float32)
+        return np.where(np.isfinite(values), ranks, UNKNOWN).astype(np.float32)
 
 
 class Nuisance(Declaration):

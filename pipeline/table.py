@@ -71,6 +71,10 @@ class EventTable:
         """Training weights, shape ``(n_events,)``; a view."""
         return self.rows[:, -1]
 
+    def among(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> "EventTable":
+        """Return some of the events, copied."""
+        return EventTable(self.rows[rows], self.n_targets)
+
     @property
     def sum_of_weights(self) -> float:
         """What a weighted mean over these events divides by, added up in double precision."""

@@ -158,6 +158,21 @@ def test_what_is_finished_is_not_done_again_and_an_edited_file_is_kept(searched:
     assert (out / "searched-tuned.toml").read_text() == "# mine\n"
 
 
+def test_what_a_score_shall_not_tell_counts_in_the_search_as_in_training(folder: Path) -> None:
+    text = (
+        EXPERIMENT.replace('name = "searched"', 'name = "hidden"').replace("compiled = false\n", "").split("[tune]")[0]
+    )
+    text = text.replace('inputs = ["x", "y"]', 'inputs = ["x"]\nspectators = ["y"]').replace("size = 64", "size = 200")
+    text += 'decorrelate = { variable = "y", within = "all", strength = 3.0 }\n'
+    text += '[tune]\ntrials = 1\n[tune.search]\n"training.learning_rate" = { low = 1e-5, high = 1.0 }\n'
+    (folder / "hidden.toml").write_text(text)
+    found = tune_experiment(load_experiment(folder / "hidden.toml"), out=folder / "out")
+    client, run = MlflowClient(f"sqlite:///{folder}/home/mlflow.db"), found.best.run_id
+    loss, penalty = ([one.value for one in client.get_metric_history(run, n)] for n in ("validation_loss", "penalty"))
+    assert found.best.loss == pytest.approx(min(np.add(loss, penalty)))
+    assert min(penalty) > 1e-3
+
+
 def test_no_time_is_no_trial(folder: Path) -> None:
     (folder / "late.toml").write_text(EXPERIMENT.replace("seed = 7", "seed = 8"))
     with pytest.raises(TrainingError, match="none of 0 trials was complete"):

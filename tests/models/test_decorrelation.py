@@ -68,6 +68,14 @@ def test_what_is_proportional_has_a_distance_correlation_of_1(slope: float) -> N
     assert correlation(x, slope * x + 1) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-3, 1e-6, 1e-8])
+def test_a_score_cannot_hide_what_it_tells_by_being_small(unit: float) -> None:
+    mass = np.random.default_rng(1).normal(size=500)
+    scores = (unit * (0.5 + 0.1 * np.tanh(mass))).astype(np.float32)
+    found = float(distance_correlation(scores, mass.astype(np.float32), np.ones(500, dtype=np.float32)))
+    assert found == pytest.approx(0.98, abs=0.02)
+
+
 def test_what_is_independent_has_none_to_speak_of() -> None:
     x, y = np.random.default_rng(3).normal(size=(2, 1000))
     assert correlation(x, y) < 0.01
@@ -83,7 +91,8 @@ def test_an_event_of_weight_2_counts_as_two() -> None:
 
 def test_ranks_are_even_and_what_is_missing_or_alike_is_told() -> None:
     values = np.random.default_rng(5).exponential(80, 20_000)
-    ranks = Ranks.learn(values).apply(np.append(values, [np.nan, -5.0, 1e9]))
+    ranks = Ranks.learn(np.append(values, np.inf)).apply(np.append(values, [np.nan, -5.0, 1e9]))
+    assert Ranks.learn(values).apply(np.array([np.inf, -np.inf])).tolist() == [UNKNOWN, UNKNOWN]
     assert np.histogram(ranks[:-3], 4, (0, 1))[0] == pytest.approx(5000, abs=60)
     assert ranks[-3:].tolist() == [UNKNOWN, 0.0, 1.0]
     assert Ranks.learn(np.repeat([0.0, 1.0], 500)).apply(np.array([0.0, 1.0])) == pytest.approx([0.25, 0.75], abs=2e-3)

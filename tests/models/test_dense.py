@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -98,8 +99,6 @@ def test_pieces_without_maxout_are_refused() -> None:
 @pytest.mark.parametrize("activation", get_args(Activation))
 def test_initial_weights_are_matched_to_the_activation(activation: str) -> None:
     """The mean square of what ten layers give out stays within a factor of 10, for an input of 1."""
-    import keras
-
     network = build(spec_of("mlp", widths=[128] * 10, activation=activation), 16, 2, seed=1)
     given = {id(layer.input): layer.input for layer in network.layers if isinstance(layer, keras.layers.Dense)}
     inputs = np.random.default_rng(1).normal(size=(200, 16)).astype(np.float32)
@@ -110,14 +109,22 @@ def test_initial_weights_are_matched_to_the_activation(activation: str) -> None:
     assert 0.03 < squares[-1] < 10
 
 
-@pytest.mark.parametrize("activation", ["relu", *sorted(VARIANCES.keys() - {"maxout"})])
+@pytest.mark.parametrize("activation", ["relu", *sorted(VARIANCES)])
 def test_an_activation_of_a_gaussian_of_the_initial_variance_has_a_mean_square_of_1(activation: str) -> None:
     """By quadrature; that of relu is half of the Gaussian's own, which gives He's 2."""
-    import keras
-
     at, share = np.polynomial.hermite_e.hermegauss(60)
     values = keras.activations.get(activation)(np.float32(np.sqrt(VARIANCES.get(activation, 2.0)) * at))
     assert np.average(np.square(values), weights=share) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 5])
+def test_maxout_of_any_number_of_pieces_keeps_its_mean_square(pieces: int) -> None:
+    """Of ten layers, from an input of 1."""
+    spec = spec_of("mlp", widths=[128] * 10, activation="maxout", pieces=pieces)
+    network = build(spec, 16, 2, seed=1)
+    inputs = np.random.default_rng(1).normal(size=(200, 16)).astype(np.float32)
+    hidden = keras.Model(network.input, network.layers[-1].input)(inputs)
+    assert 0.2 < float(np.mean(np.square(hidden))) < 5
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "deep-dense", "residual"])

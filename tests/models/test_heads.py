@@ -13,7 +13,7 @@ from models.export import assert_parity, export_onnx
 from models.heads import HEADS
 from models.training import TrainingEvents, TrainingSpec, train
 from pipeline.blocks import InputSpec
-from pipeline.errors import DataError
+from pipeline.errors import BundleError, DataError
 from pipeline.feature_statistics import FeatureStatistics
 from pipeline.missing import MissingSpec
 from pipeline.normalise import InputTransform, NormaliseSpec, fit_transform
@@ -139,8 +139,23 @@ def test_a_head_trains_compiled_and_says_the_same_when_exported(head: str, tmp_p
     features = table.inputs.astype(np.float64)
     scoring, transform, path = scoring_network(network, head_of(spec)), as_it_is(features), tmp_path / "model.onnx"
     export_onnx(scoring, transform, path, scoring.output_shape[-1])
-    assert_parity(path, scoring, transform, features, seed=1)
+    assert_parity(path, scoring, transform, features, seed=1, are_probabilities=head != "regression")
     assert ScoringGraph(path).score(features[:5]).shape == (5, scoring.output_shape[-1])
+
+
+def test_a_small_quantity_has_a_small_tolerance(tmp_path: Path) -> None:
+    """A lifetime of 1e-12 s: what two exports of it differ by is less than the tolerance of a probability."""
+    spec, table = ModelSpec(architecture="logistic", head="regression"), events("regression")
+    network = build(spec, 2, 1, seed=1, n_targets=2)
+    first, other = (
+        scoring_network(network, head_of(spec), head_of(spec).target_transform([facts(mean=m, spread=1e-13)] * 2))
+        for m in (1e-12, 2e-12)
+    )
+    features, path = table.inputs.astype(np.float64), tmp_path / "model.onnx"
+    export_onnx(first, as_it_is(features), path, 2)
+    assert_parity(path, first, as_it_is(features), features, seed=1, are_probabilities=False)
+    with pytest.raises(BundleError, match="ONNX and Keras scores of 1 events differ by 1e-12"):
+        assert_parity(path, other, as_it_is(features), features, seed=1, are_probabilities=False)
 
 
 def test_a_regression_answers_in_the_units_of_its_targets(tmp_path: Path) -> None:

@@ -132,8 +132,26 @@ def test_a_number_that_does_not_exist_comes_last() -> None:
     truth = Truth(np.zeros(4, dtype=int), np.zeros((4, 1)), np.array([1.0, 1.0, 1.0, -2.0]))
     scores = {"none": np.array([[0.1], [0.1], [0.1], [0.9]]), "some": np.array([[1.0], [1.0], [1.0], [0.1]])}
     assert np.isnan(YARDSTICKS["quantities"].measure(scores["none"], truth).value)
-    board = ranking(scores, truth, YARDSTICKS["quantities"])
-    assert [line.name for line in board] == ["some", "none"]
+    seeded = {"none": np.stack([scores["none"]] * 2), "some": np.stack([scores["some"]] * 2)}
+    for one in (scores, seeded):
+        board = ranking(one, truth, YARDSTICKS["quantities"])
+        assert [line.name for line in board] == ["some", "none"]
+        assert np.isnan([board[1].lead.value, board[1].lead.p_value, board[1].adjusted_p_value]).all()
+
+
+def test_a_lead_is_as_sure_in_every_unit() -> None:
+    random, folds = np.random.default_rng(6), np.arange(500) // 125
+    true, noise = random.normal(size=(500, 1)), random.normal(size=(2, 500, 1))
+    found = []
+    for unit in (1.0, 1e-12):
+        truth = Truth(np.zeros(500, dtype=int), unit * true, np.ones(500))
+        scores = {str(spread): unit * (true + spread * noise) for spread in (0.3, 0.5)}
+        line = ranking(scores, truth, YARDSTICKS["quantities"], folds=folds)[1]
+        assert line.lead_of_method is not None
+        assert line.lead_over_seeds is not None
+        found.append([line.lead.z, line.lead_of_method.z, line.lead_over_seeds.z])
+    assert found[1] == pytest.approx(found[0])
+    assert min(found[0]) > 2
 
 
 def seeds(n_seeds: int, spread: float) -> list[np.ndarray]:

@@ -67,6 +67,22 @@ def test_quantities_of_different_units_count_by_their_spread() -> None:
     assert found.value == pytest.approx(np.mean(each))
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-12, 1e12])
+def test_a_difference_has_its_error_in_every_unit(unit: float) -> None:
+    """Lifetimes in seconds are small, and no rounding."""
+    a, b = RANDOM.normal(size=(2, 5_000, 1)) * [[[1.3]], [[1.0]]]
+    plain, scaled = (rms_difference(a * one, b * one, np.ones(5_000)) for one in (1.0, unit))
+    assert scaled.value == pytest.approx(plain.value * unit)
+    assert scaled.error == pytest.approx(plain.error * unit)
+
+
+def test_where_an_rms_does_not_exist_there_is_no_difference() -> None:
+    """Negative weights on large residuals: the mean square is negative, and no perfect prediction."""
+    bad, good = np.array([[0.1], [0.1], [0.9]]), np.array([[0.4], [0.4], [0.1]])
+    for found in (rms_difference(bad, good, [1.0, 1.0, -1.0]), rms_difference(good, good * 2, np.ones(3), [0.0])):
+        assert np.isnan([found.value, found.error]).all()
+
+
 def test_residuals_of_other_events_are_refused() -> None:
     with pytest.raises(
         DataError, match=r"of the same events and quantities are needed; received \(2, 1\) and \(3, 1\)"

@@ -5,6 +5,7 @@ import pytest
 
 from models.rivals import RIVALS, fit_rival
 from models.yardsticks import YARDSTICKS, Truth
+from pipeline.errors import DataError
 from pipeline.table import EventTable, pack
 
 N = 3_000
@@ -32,7 +33,7 @@ def table(seed: int, judged_as: str) -> EventTable:
 def test_every_output_has_a_baseline_of_its_own(judged_as, name, n_outputs):
     train, validation = table(1, judged_as), table(2, judged_as)
     inputs, truth = points(3)
-    said = fit_rival(name, judged_as, train, validation, 1, n_outputs)(inputs)
+    said = fit_rival(name, judged_as, train, validation, 1, "abc"[:n_outputs])(inputs)
     assert said.shape == (N, n_outputs)
     if judged_as == "flags":
         truth = Truth(truth.label, (truth.target > 0).astype(float), truth.weight)
@@ -44,7 +45,14 @@ def test_every_output_has_a_baseline_of_its_own(judged_as, name, n_outputs):
 def test_a_single_score_is_one_number_for_each_event():
     inputs, truth = points(1)
     both = pack(inputs, truth.label == 0, truth.weight)
-    assert fit_rival("fisher", "signal", both, both, 1, 1)(inputs).shape == (N,)
+    assert fit_rival("fisher", "signal", both, both, 1, ["score"])(inputs).shape == (N,)
+
+
+def test_a_class_that_cannot_be_learnt_is_named():
+    inputs, truth = points(1)
+    part = pack(inputs, np.where(truth.label == 1, 0, truth.label), truth.weight)
+    with pytest.raises(DataError, match=r"score_north .*: baseline 'trees': the signal weights of the training part"):
+        fit_rival("trees", "class", part, part, 1, ["score_east", "score_north", "score_west"])
 
 
 def test_every_kind_of_network_has_boosted_trees_for_a_rival():

@@ -91,6 +91,13 @@ def test_targets_are_stored_in_their_own_units_beside_their_events(folder: Path)
     assert set(np.unique(train.target[:, 1])) == {0.0, 1.0}
 
 
+def test_targets_in_another_order_are_another_dataset(folder: Path) -> None:
+    turned = {"is_deep": "depth > 3", "energy": "true_energy / 1000"}
+    one, other = prepared(folder), prepared(folder, targets=turned)
+    assert [fact.name for fact in other.manifest.targets] == ["is_deep", "energy"]
+    assert np.array_equal(one.part("test").target, other.part("test").target[:, ::-1])
+
+
 def test_facts_are_those_of_the_training_part(folder: Path) -> None:
     dataset = prepared(folder)
     energy, is_deep = dataset.manifest.targets
