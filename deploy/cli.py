@@ -380,7 +380,8 @@ def main() -> None:
         # The command-line library turns Ctrl-C into this exit status, without a word.
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:
             raise
-        _fail("interrupted; nothing half-written is left, and a training goes on when it is started again", INTERRUPTED)
+        again = "a training or search goes on when it is started again"
+        _fail(f"interrupted; nothing half-written is left, and {again}", INTERRUPTED)
 
 
 def _fail(error: object, status: int) -> None:

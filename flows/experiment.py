@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from flows.promote import PromotionSpec
 from flows.schedule import ScheduleSpec
 from flows.search import TuneSpec, refused_values
-from models.build import ModelSpec, block_problems, head_of
+from models.build import ARCHITECTURES, ModelSpec, block_problems, head_of
 from models.decorrelation import SMALLEST_BATCH
 from models.evaluation import EvaluationSpec
 from models.heads import HEADS, STEP
@@ -88,6 +88,13 @@ class Experiment(DataSpec):
         elif self.training.loss not in head.losses:
             msg = f"training.loss = {self.training.loss!r} is none of head = {self.model.head!r}; it has: "
             raise ValueError(msg + ", ".join(sorted(head.losses)))
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_learning_rate(self) -> "Experiment":
+        rate = ARCHITECTURES[self.model.architecture].learning_rate
+        if rate is not None and "learning_rate" not in self.training.model_fields_set:
+            object.__setattr__(self, "training", self.training.model_copy(update={"learning_rate": rate}))
         return self
 
     @model_validator(mode="after")

@@ -214,6 +214,8 @@ def _had(what: str, find: Callable[[], Found]) -> Found | None:
 
 
 def _warn_of_problems(evaluation: Evaluation) -> None:
+    if len(evaluation.roc.thresholds) < 3:  # no event, then all of them at once
+        log.warning("all test events have the same score: the network has learnt nothing, or has diverged")
     for point in evaluation.named_points:
         if point.problem:
             log.warning("working point %r: %s", point.name, point.problem)

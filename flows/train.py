@@ -47,6 +47,7 @@ from models.decorrelation import decorrelation_of, nuisance_of
 from models.export import assert_parity, export_onnx
 from models.folds import NEW, KnownEvents
 from models.judgement import Judgement
+from models.overtraining import learning_curve
 from models.record import Evaluation
 from models.training import EpochWatch, TrainingRecord, nobody_objects, train, training_events
 from pipeline.dataset import Manifest, PreparedDataset, cut_flow_rows
@@ -91,6 +92,7 @@ def train_experiment(file: ExperimentFile, run: Run = directly, progress: Progre
             forgetful = datasets if file.content.training.decorrelate else ()
             plain = _or_none(lambda: [run(train_plainly, file, one, tracked, progress, folder) for one in forgetful])
             records = tuple(network.record for network in trained)
+            _warn_of_an_early_end(records)
             evaluation = run(evaluate_networks, file, datasets, exported, plain, progress)
             shutil.rmtree(folder / PLAIN_FOLDER, ignore_errors=True)
             bundle = run(make_bundle, file, datasets, exported, evaluation, tracked, folder)
@@ -195,6 +197,14 @@ def train_network(
     )
     _log_training(tracked, record, name + (f"fold_{dataset.manifest.fold}/" if experiment.split.folds > 1 else ""))
     return TrainedNetwork(network, record)
+
+
+def _warn_of_an_early_end(records: Sequence[TrainingRecord]) -> None:
+    if any(learning_curve(record.history).ending == "falling" for record in records):
+        log.warning(
+            "the validation loss still fell after %d epochs: more of them, or a larger learning_rate, may help",
+            max(len(record.history) for record in records),
+        )
 
 
 def train_plainly(

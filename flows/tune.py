@@ -188,6 +188,8 @@ def _written(search: _Search, text: str, target: Path) -> Path:
 def _remark(
     file: ExperimentFile, values: Mapping[str, Any], best: float | None, declared: float | None, n_trials: int
 ) -> str:
+    if declared is not None and best == declared:
+        return f"{file.path.name} as it was declared: none of {n_trials} trials had a lower validation loss, {best:.6g}"
     instead = "" if declared is None else f" instead of {declared:.6g}"
     found = ", ".join(f"{name} = {value}" for name, value in values.items())
     return "\n".join(

@@ -8,6 +8,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +77,19 @@ def text_of_tuned(file: ExperimentFile, values: Mapping[str, Any], target: Path,
     for name, value in values.items():
         document = with_value(document, name, value)
     if target.parent.resolve() != file.folder.resolve():
-        document = _moved(document, file.folder)
+        document = _moved(document, file.folder.resolve(), target.parent.resolve())
     return "".join(f"# {line}\n" for line in remark.splitlines()) + "\n" + toml_text(document)
 
 
-def _moved(document: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a document whose paths, relative to ``folder``, are absolute; those found elsewhere stay as they are."""
-    samples = [
-        {**one, "files": [str(folder / path) if first_matches(path, [folder]) else path for path in one["files"]]}
-        for one in document["samples"]
-    ]
+def _moved(document: dict[str, Any], folder: Path, target: Path) -> dict[str, Any]:
+    """Return a document whose paths are relative to another folder; those found elsewhere stay as they are."""
+
+    def path_from_there(path: str) -> str:
+        return relpath(folder / path, target) if first_matches(path, [folder]) else path
+
+    samples = [{**one, "files": list(map(path_from_there, one["files"]))} for one in document["samples"]]
     moved = {**document, "samples": samples}
     watch = document.get("schedule", {}).get("score", {})
     for key in watch.keys() & {"watch", "out"}:
-        moved = with_value(moved, f"schedule.score.{key}", str(folder / watch[key]))
+        moved = with_value(moved, f"schedule.score.{key}", relpath(folder / watch[key], target))
     return moved

@@ -37,7 +37,7 @@ class Architecture:
 
     ``hidden`` is given the inputs or, where it ``sees`` blocks of a kind, ``Parts`` of them; ``problem`` says what is
     wrong with such a block. ``loss``, unless the experiment names one, and ``output`` are the head's where there are
-    none here.
+    none here; ``learning_rate`` is that of an experiment that names none.
     """
 
     options: type[Declaration]
@@ -45,16 +45,21 @@ class Architecture:
     sees: Literal["vector", "collection", "image"] = "vector"
     loss: str | None = None
     output: Output | None = None
+    learning_rate: float | None = None
     problem: Callable[[Any, Block], str] = lambda options, block: ""
 
+
+LINEAR_RATE = 1e-2
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "convolutional": Architecture(ConvolutionalOptions, convolutional, sees="image", problem=too_small),
     "deep-dense": Architecture(DeepDenseOptions, deep_dense),
-    "fisher": Architecture(FisherOptions, linear_layers, loss="squared-error", output=LINEAR),
-    "logistic": Architecture(NoOptions, no_hidden_layer),
+    "fisher": Architecture(
+        FisherOptions, linear_layers, loss="squared-error", output=LINEAR, learning_rate=LINEAR_RATE
+    ),
+    "logistic": Architecture(NoOptions, no_hidden_layer, learning_rate=LINEAR_RATE),
     "mlp": Architecture(MlpOptions, mlp),
-    "perceptron": Architecture(NoOptions, no_hidden_layer, loss="perceptron", output=STEP),
+    "perceptron": Architecture(NoOptions, no_hidden_layer, loss="perceptron", output=STEP, learning_rate=LINEAR_RATE),
     "recurrent": Architecture(RecurrentOptions, recurrent, sees="collection"),
     "residual": Architecture(ResidualOptions, residual),
     "sets": Architecture(SetsOptions, sets, sees="collection"),

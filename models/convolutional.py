@@ -56,11 +56,14 @@ def _maps(image: "keras.KerasTensor", options: ConvolutionalOptions) -> "keras.K
 
 
 def too_small(options: ConvolutionalOptions, image: Block) -> str:
-    """Say what would have to change where poolings leave nothing of an image; return an empty text where they do."""
+    """Say what would have to change where an image is too small for what is done to it; return an empty text if not."""
     shortest, stages = min(image.shape[:-1]), len(options.filters)
+    shape = " x ".join(map(str, image.shape[:-1]))
+    if options.window >= 2 * max(image.shape[:-1]):
+        msg = f"a window of {options.window} pixels is larger than image {image.name!r}, {shape} pixels"
+        return f"{msg}; give window = {max(image.shape[:-1])} at most"
     if shortest >= options.pool**stages:
         return ""
     most = max(stage for stage in range(stages) if shortest >= options.pool**stage)
-    shape = " x ".join(map(str, image.shape[:-1]))
     msg = f"of image {image.name!r}, {shape} pixels, {stages} poolings by {options.pool} leave nothing"
     return f"{msg}; " + (f"give filters for {most} at most, or a smaller pool" if most else "give pool = 1")

@@ -5,6 +5,8 @@ on the device, and the falling back to Keras' own loop where a network cannot be
 """
 
 import logging
+import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -190,6 +192,7 @@ def begin_epochs(
         except MemoryError:
             raise
         except Exception as error:  # whatever a compiler raises; what is wrong with the network, Keras says as well
+            _heed_interruption(error)
             _refuse_shortage(error)
             why = _first_line(error)
             log.warning("training runs in Keras' own loop, several times slower, in single precision: %s", why)
@@ -215,6 +218,14 @@ def _fast_epochs(
     copy = with_fast_layers(network, seed, policy)
     trainee = trainee_of(copy, loss, spec, train.shape.n_targets, decorrelation)
     return Epochs(trainee, PROGRAMS[backend](trainee), spec.batch_size, train, validation)
+
+
+def _heed_interruption(error: Exception) -> None:
+    """End where a signal wanted so: what its handler raised within a compiler comes out wrapped in another error."""
+    if found := re.search(r"SystemExit: (\d+)", str(error)):
+        sys.exit(int(found[1]))
+    if "KeyboardInterrupt" in str(error):
+        raise KeyboardInterrupt from None
 
 
 def _refuse_shortage(error: Exception) -> None:

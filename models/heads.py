@@ -135,6 +135,10 @@ class Head:
         """Return what is wrong with the targets of all events, as one sentence each."""
         if self.seeks == "flags":
             return [
+                f"target {fact.name!r} is {fact.lowest:g} in all events: there is nothing to learn"
+                for fact in facts
+                if fact.lowest == fact.highest and not fact.n_no_flag
+            ] + [
                 f"target {fact.name!r} is a flag, 0 or 1, for this head, and {fact.n_no_flag} events have another value"
                 f" (they go from {fact.lowest:g} to {fact.highest:g}); head = 'regression' takes any number"
                 for fact in facts

@@ -128,7 +128,7 @@ class Ledger:
         labelled = labels != LEFT_OUT
         if not labelled.all():
             chunk, labels, identities = chunk.keep(labelled), labels[labelled], identities[labelled]
-        chunk = self.spec.recipe.derived(chunk)
+        chunk = self.spec.recipe.derived(chunk, file.derived)
         targets = self.spec.recipe.values(chunk, tuple(self.spec.targets.values()))
         known = np.asarray(np.isfinite(targets).all(axis=1), dtype=np.bool_)
         self.without_target += len(known) - int(known.sum())

@@ -135,13 +135,15 @@ def _class_problems(classes: tuple[str, ...]) -> list[str]:
 class SampleFile:
     """One file of one sample, and the columns of it that the experiment needs.
 
-    ``kinds`` and ``spectator_kinds`` are those of the columns that the features and the spectators need.
+    ``derived`` are the derived columns that something uses; ``kinds`` and ``spectator_kinds`` are those of the columns
+    that the features and the spectators need.
     """
 
     sample: SampleSpec
     index: int
     path: Path
     needed: frozenset[str]
+    derived: frozenset[str]
     features_need: frozenset[str]
     kinds: dict[str, str]
     spectator_kinds: dict[str, str]
@@ -188,18 +190,19 @@ def look_at_file(spec: DataSpec, index: int, path: Path) -> SampleFile:
     features_need = recipe.needed_for(recipe.texts, available)
     weight_needs = recipe.needed_for([sample.weight], available)
     spectators_need = recipe.needed_for(spec.features.spectators, available)
-    cuts_need = recipe.needed_for([cut.keep for cut in spec.select], available)
     targets_need = recipe.needed_for(spec.targets.values(), available)
+    texts = [*recipe.texts, sample.weight, *spec.features.spectators, *spec.targets.values()]
+    texts += [cut.keep for cut in spec.select]
     identity = frozenset(spec.split.columns(features_need))
     _refuse_leaks(spec, sample, features_need, weight_needs, targets_need)
     declared = frozenset(spec.columns) - recipe.derive.keys()
-    needed = features_need | spectators_need | weight_needs | cuts_need | targets_need | identity
-    needed |= sample.label_columns | declared
+    needed = recipe.needed_for(texts, available) | identity | sample.label_columns | declared
+    derived = recipe.derived_for(texts, available)
     kinds, spectator_kinds = (
         {name: str(found.columns[name]) for name in sorted(names) if name in available}
         for names in (features_need, spectators_need)
     )
-    return SampleFile(sample, index, path, needed, features_need, kinds, spectator_kinds, found.n_events)
+    return SampleFile(sample, index, path, needed, derived, features_need, kinds, spectator_kinds, found.n_events)
 
 
 def _refuse_leaks(

@@ -50,6 +50,20 @@ def test_the_hash_is_that_of_the_resolved_experiment(tmp_path: Path) -> None:
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+@pytest.mark.parametrize(("architecture", "rate"), [("deep-dense", 1e-3), ("fisher", 1e-2), ("logistic", 1e-2)])
+def test_the_learning_rate_by_default_is_that_of_the_architecture_and_filled_in(
+    tmp_path: Path, architecture: str, rate: float
+) -> None:
+    text = GOOD + f"[model]\narchitecture = '{architecture}'\n"
+    left_out, named, other = (
+        load_experiment(written(tmp_path, text + training)).content
+        for training in ("[training]\nepochs = 3\n", f"[training]\nepochs = 3\nlearning_rate = {rate}\n",
+                         "[training]\nepochs = 3\nlearning_rate = 0.5\n")
+    )  # fmt: skip
+    assert (left_out.training.learning_rate, other.training.learning_rate) == (rate, 0.5)
+    assert left_out.hash == named.hash != other.hash
+
+
 @pytest.mark.parametrize(("architecture", "loss"), [("deep-dense", "cross-entropy"), ("fisher", "squared-error")])
 def test_the_loss_by_default_is_that_of_the_model_and_filled_in(tmp_path: Path, architecture: str, loss: str) -> None:
     text = GOOD + f"[model]\narchitecture = '{architecture}'\n"

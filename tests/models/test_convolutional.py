@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.build import ModelSpec, build, head_of, scoring_network
 from models.bundle import ScoringGraph
-from models.export import assert_parity, export_onnx
+from models.export import PARITY_TOLERANCE, assert_parity, export_onnx
 from models.metrics import weighted_auc
 from pipeline.blocks import Block
 from pipeline.errors import DeclarationError
@@ -85,7 +85,7 @@ def test_what_was_learnt_is_exported_and_scores_as_in_keras(
     features = toy(kind, 2000, seed=3).inputs.astype(np.float64)
     transform = learn(features, NormaliseSpec(method="none"), MissingSpec())
     export_onnx(scoring, transform, tmp_path / "m.onnx")
-    assert assert_parity(tmp_path / "m.onnx", scoring, transform, features, seed=0) < 2e-6
+    assert assert_parity(tmp_path / "m.onnx", scoring, transform, features, seed=0) < PARITY_TOLERANCE
     assert np.ptp(ScoringGraph(tmp_path / "m.onnx").score(features)) > 0.3
     taught(kind, teach).save(tmp_path / "network.keras")
     opened = keras.models.load_model(tmp_path / "network.keras", safe_mode=True)
@@ -124,6 +124,13 @@ def test_an_image_of_which_poolings_leave_nothing_is_refused(
     spec = ModelSpec(architecture="convolutional", options={"filters": [8, 8, 8], **options})
     with pytest.raises(DeclarationError, match=rf"model\.options: of image 'stamp', {message}"):
         build(spec, int(np.prod(shape)), 2, 1, (Block(name="stamp", kind="image", start=0, shape=shape),))
+
+
+def test_a_window_that_looks_beyond_the_image_is_refused() -> None:
+    spec = ModelSpec(architecture="convolutional", options={"window": 40})
+    block = Block(name="stamp", kind="image", start=0, shape=(16, 16, 1))
+    with pytest.raises(DeclarationError, match="a window of 40 pixels is larger than image 'stamp', 16 x 16 pixels"):
+        build(spec, 256, 2, 1, (block,))
 
 
 @pytest.mark.parametrize(("shape", "pool"), [((8, 8, 1), 2), ((1, 40, 1), 1), ((30, 2), 3)])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.build import ModelSpec, build, head_of
 from models.compiled.program import spans
-from models.epochs import Epochs, begin_epochs
+from models.epochs import Epochs, _heed_interruption, begin_epochs
 from models.optimization import AveragingSpec, ClippingSpec, OptimizationSpec
 from pipeline.errors import TrainingError
 from pipeline.shuffle import Block, EventsInMemory
@@ -266,6 +266,16 @@ def test_what_cannot_be_compiled_is_trained_by_keras_with_one_warning(
     assert [r.getMessage().partition(":")[0] for r in caplog.records if r.name.startswith("models")] == [
         "training runs in Keras' own loop, several times slower, in single precision"
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "ended"), [("REPLACED BY SystemExit: 143", SystemExit), ("KeyboardInterrupt: ", KeyboardInterrupt)]
+)
+def test_a_signal_within_a_compiler_is_no_reason_to_go_on_in_another_loop(said: str, ended: type) -> None:
+    """What the handler raised comes out of XLA as the text of another error."""
+    with pytest.raises(ended):
+        _heed_interruption(RuntimeError(f"pybind11::error_already_set: ORIGINAL ResourceExhaustedError {said}"))
+    _heed_interruption(RuntimeError("something else"))
 
 
 def test_keras_own_loop_gives_the_same_when_it_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:

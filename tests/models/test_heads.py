@@ -100,6 +100,12 @@ def test_a_flag_that_is_none_is_refused_with_its_count() -> None:
         HEADS["multi-label"].target_transform([facts()])
 
 
+def test_a_flag_that_no_event_has_is_refused() -> None:
+    never = TargetFacts(name="b", mean=0.0, spread=0.0, lowest=0.0, highest=0.0, n_no_flag=0)
+    [problem] = HEADS["multi-label"].target_problems([never])
+    assert problem == "target 'b' is 0 in all events: there is nothing to learn"
+
+
 def test_a_quantity_that_never_changes_is_refused() -> None:
     with pytest.raises(DataError, match="target 'energy' is 4 in all training events: there is nothing to learn"):
         HEADS["regression"].target_transform([facts(spread=0.0)])

@@ -128,3 +128,10 @@ def test_a_column_that_is_not_there_is_found_when_it_is_asked_for(tmp_path: Path
 def test_sections_that_do_not_fit_together_are_refused(sections: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         DataSpec.model_validate({"samples": SAMPLES, "features": {"inputs": ["pt"]}, **sections})
+
+
+def test_a_derived_column_that_nobody_uses_needs_nothing(tmp_path: Path) -> None:
+    derive = {"unused": "extra * 2", "also_unused": "cos(unused)", "used": "2 * eta"}
+    muons, *_ = planned(tmp_path, derive=derive, features={"inputs": ["pt", "used"]}, split={"by": ["event"]})
+    assert muons.needed == {"pt", "eta", "event", "w"}
+    assert muons.derived == {"used"}

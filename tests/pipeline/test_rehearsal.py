@@ -36,6 +36,17 @@ def declared(
     return DataSpec.model_validate({"samples": samples, "features": features, "split": {"by": ["event"]}, **sections})
 
 
+def test_a_derived_column_that_nobody_uses_costs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y,kind\n" + "".join(f"{i},{i % 7},{i % 2}\n" for i in range(60)))
+    document = {
+        "samples": [{"name": "a", "files": ["a.csv"], "label": {"column": "kind", "signal": 1, "background": 0}}],
+        "derive": {"unused": "2 * y", "far": "cos(unused)", "used": "x + 1"},
+        "features": {"inputs": ["used"]},
+        "split": {"by": "row"},
+    }
+    assert not rehearse(DataSpec.model_validate(document), tmp_path).problems
+
+
 def test_a_rehearsal_counts_the_events_that_preparing_would_write(folder: Path) -> None:
     found = rehearse(declared(), folder)
     events = prepare(declared(), folder, folder / "prepared").manifest.events
