@@ -36,7 +36,7 @@ def experiment_text(
     """Return the text of the experiment file: who asks what, the sample's own sections, how to train."""
     parts = [
         f"""\
-# Simulated by `winnow simulate {name}`, not measured: {n_events} labelled events, and new ones to score in {new_file}.
+# Simulated by `winnow simulate {name}`, not measured: {n_events} events to learn from, new ones to score in {new_file}.
 
 [experiment]
 name = "{name}"

@@ -1,13 +1,18 @@
 """What the table of architectures promises: declarations checked early, networks that follow them."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
-from pydantic import ValidationError
+from pydantic import PositiveInt, ValidationError
 
-from models.build import ModelSpec, build, head_of, scoring_network
+from models.build import ARCHITECTURES, Architecture, ModelSpec, build, head_of, scoring_network
+from pipeline.declare import Declaration
 
 
 def small(**options: object) -> ModelSpec:
@@ -84,3 +89,18 @@ def test_reading_a_model_section_does_not_wait_for_keras() -> None:
     code = "import sys; from models.build import ModelSpec; ModelSpec(); print('keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_an_architecture_of_ones_own_is_what_the_readme_says() -> None:
+    """Its lines are run as they stand; the dots stand for the table that there is."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [code] = re.findall(r"```python\n(class FunnelOptions.*?)```", readme, re.DOTALL)
+    known = {"Declaration": Declaration, "PositiveInt": PositiveInt, "Architecture": Architecture}
+    names: dict[str, Any] = {**known, "ARCHITECTURES": ARCHITECTURES}
+    exec(code.replace("{...,", "{**ARCHITECTURES,"), names)
+    funnel = names["ARCHITECTURES"]["funnel"]
+    hidden = funnel.hidden(keras.Input((3,)), funnel.options(width=8))
+    assert hidden.shape == (None, 4)
+    assert names["ARCHITECTURES"].keys() == {*ARCHITECTURES, "funnel"}
+    with pytest.raises(ValidationError, match="extra_forbidden|widht"):
+        funnel.options.model_validate({"widht": 8})
