@@ -102,5 +102,5 @@ def test_an_architecture_of_ones_own_is_what_the_readme_says() -> None:
     hidden = funnel.hidden(keras.Input((3,)), funnel.options(width=8))
     assert hidden.shape == (None, 4)
     assert names["ARCHITECTURES"].keys() == {*ARCHITECTURES, "funnel"}
-    with pytest.raises(ValidationError, match="extra_forbidden|widht"):
+    with pytest.raises(ValidationError, match="widht"):
         funnel.options.model_validate({"widht": 8})
