@@ -1,8 +1,7 @@
 """The same events: whether experiments can be judged side by side, and if not, why not.
 
 Owns what makes two test parts the same: the same events in the same order, with the same classes or targets, and the
-same physics weights.
-What is learnt from the others, features, normalisation, balance, may differ.
+same physics weights. What is learnt from the others, features, normalisation, balance, may differ.
 """
 
 import json
