@@ -32,7 +32,7 @@ demo: $(READY)
 	@echo "    WINNOW_HOME=$(DEMO)/home $(BIN)/winnow up $(DEMO)/pion-muon.toml"
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Ratios to what one would do without Winnow, each measured in one run.
 bench: $(READY)
