@@ -64,10 +64,8 @@ def decide(challenger: Bundle, champion: Bundle | None, tests: Sequence[EventArr
     judged_as, columns = HEADS[challenger.manifest.head].judged_as, _shared_features(challenger, champion)
     yardstick = YARDSTICKS[judged_as]
     if columns is None:
-        gain, basis = (
-            _recorded_gain(challenger, champion),
-            f"recorded {yardstick.name.upper()}s, other features or folds",
-        )
+        gain = _recorded_gain(challenger, champion)
+        basis = f"recorded {yardstick.name.upper()}s, other features or folds"
     else:
         ours, theirs = _scores(challenger, tests, slice(None)), _scores(champion, tests, columns)
         gain = yardstick.gain(ours, _in_order_of(challenger, champion, theirs), _truth(tests))
